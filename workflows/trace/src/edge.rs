@@ -18,10 +18,11 @@ impl HashTile {
     /// The body of the tile: its hashes one after the other.
     #[must_use]
     pub fn bytes(&self) -> Vec<u8> {
-        self.hashes
-            .iter()
-            .flat_map(|hash| *hash.as_bytes())
-            .collect()
+        let mut bytes = Vec::with_capacity(self.tile.hash_bytes());
+        for hash in &self.hashes {
+            bytes.extend_from_slice(hash.as_bytes());
+        }
+        bytes
     }
 }
 
