@@ -1,0 +1,101 @@
+use super::*;
+use crate::price::Capped;
+use crate::submission::{Media, Modality};
+use crate::time::Timestamp;
+
+fn submission(key: &IdKey) -> Submission {
+    Submission {
+        id: key.contribution("kr-0001", "clip-1"),
+        contributor: "kr-0001".into(),
+        idempotency_key: "clip-1".into(),
+        program: "seoul".into(),
+        task: "read-aloud".into(),
+        modality: Modality::Voice,
+        language: Some("ko".into()),
+        media: Some(Media { sha256: [9; 32], bytes: 4 }),
+        transcript: None,
+        captured_at: None,
+        data_key: 0,
+        at: Timestamp(0),
+    }
+}
+
+fn terms() -> Terms {
+    Terms { version: "1".into(), sha256: "ab".repeat(32), uri: "terms/한글".into() }
+}
+
+fn all_kinds() -> Vec<(&'static str, Vec<u8>)> {
+    let key = IdKey::new([7; 32]);
+    let data_key = DataKey([3; 32]);
+    let submission = submission(&key);
+    let price = Price {
+        units: 3200,
+        score: 8123,
+        rate_micro: 30_000,
+        quality_bp: 10_000,
+        demand_bp: 11_000,
+        capped: Capped::None,
+        micro: 105_600_000,
+    };
+    let entry = Contribution {
+        submission: &submission,
+        grant: "g-1",
+        terms: &terms(),
+        card: 0,
+        price: &price,
+        currency: "KRW",
+        scorer: "scorer/1",
+        workflow: "00112233445566778899aabbccddeeff",
+    };
+    let paid = Payout {
+        id: "p0000",
+        cause: "acceptance",
+        of: 1,
+        minor: 105,
+        currency: "KRW",
+        rail: "sandbox",
+        account: "a00",
+        carry: 600_000,
+    };
+    vec![
+        ("rate_card", rate_card(&key, "seoul", br#"{"bands":[],"version":1}"#)),
+        ("contribution", contribution(&key, &data_key, &entry)),
+        ("payout", payout(&key, &data_key, &paid)),
+        ("withdrawal", withdrawal(&key, submission.id, 1, "program")),
+    ]
+}
+
+#[test]
+fn entries_are_canonical_json_as_a_jcs_library_writes_it() {
+    for (kind, bytes) in all_kinds() {
+        let value: Value = serde_json::from_slice(&bytes).unwrap();
+        let canonical = serde_jcs::to_vec(&value).unwrap();
+        assert_eq!(String::from_utf8(bytes), String::from_utf8(canonical), "{kind}");
+    }
+}
+
+/// `GRISTMILL_BLESS=1` writes them anew; the diff is then for a person to judge.
+#[test]
+fn entries_have_their_golden_bytes() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/entry/golden");
+    for (kind, bytes) in all_kinds() {
+        let path = folder.join(format!("{kind}.json"));
+        if std::env::var_os("GRISTMILL_BLESS").is_some() {
+            std::fs::write(&path, &bytes).unwrap();
+        }
+        let golden = std::fs::read(&path).unwrap();
+        assert_eq!(String::from_utf8(bytes), String::from_utf8(golden), "{kind}");
+    }
+}
+
+#[test]
+fn an_opening_opens_its_commitment_and_no_other() {
+    let data_key = DataKey([3; 32]);
+    let value = json!("kr-0001");
+    let salt = data_key.salt("contribution", "contributor");
+    let committed = commitment(&salt, "contributor", &value);
+    assert_ne!(committed, commitment(&salt, "contributor", &json!("kr-0002")));
+    assert_ne!(committed, commitment(&salt, "grant", &value));
+    assert_ne!(salt, data_key.salt("contribution", "grant"));
+    assert_ne!(salt, data_key.salt("p0000", "contributor"));
+}

@@ -1,0 +1,215 @@
+//! Ids. All but the client's own names are derived under the node's secret `id.key`, so that no id
+//! tells who a contributor is, and the same hand-in always gets the same id.
+
+use hmac::{Hmac, KeyInit, Mac};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::fmt;
+
+/// The arrival number of an inbox item: its place in the order of its shard.
+pub type Arrival = u64;
+
+/// A fixed slice of contributors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ShardId(pub u16);
+
+impl fmt::Display for ShardId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:04}", self.0)
+    }
+}
+
+/// A contributor's 16-bit bucket; every id of theirs carries it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Bucket(pub u16);
+
+impl Bucket {
+    /// The bucket's shard among `shards`: `bucket * shards / 65536`.
+    pub fn shard(self, shards: u16) -> ShardId {
+        let shard = u32::from(self.0) * u32::from(shards) / 65_536;
+        ShardId(u16::try_from(shard).expect("a 16-bit bucket times shards over 2^16 is below 2^16"))
+    }
+
+    /// The bucket of a program's home, from its name alone.
+    pub fn of_program(program: &str) -> Self {
+        let digest = Sha256::digest(program.as_bytes());
+        Self(u16::from_be_bytes([digest[0], digest[1]]))
+    }
+}
+
+/// A text that is not an id of the expected form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not an id: a letter, 4 hex digits of bucket and 32 hex digits")]
+pub struct Error;
+
+/// Bucket and 16 bytes of a keyed hash; printed as a letter and 36 hex digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ContributionId {
+    /// The contributor's bucket.
+    pub bucket: Bucket,
+    /// HMAC-SHA256(id.key, contributor 0x00 idempotency_key), its first 16 bytes.
+    pub mac: [u8; 16],
+}
+
+impl ContributionId {
+    /// Parses `c` + bucket (4 hex) + 32 hex, lower case.
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        let hex_digits = text.strip_prefix('c').ok_or(Error)?;
+        let bytes: [u8; 18] = unhex(hex_digits).ok_or(Error)?;
+        let mut mac = [0; 16];
+        mac.copy_from_slice(&bytes[2..]);
+        Ok(Self { bucket: Bucket(u16::from_be_bytes([bytes[0], bytes[1]])), mac })
+    }
+}
+
+impl fmt::Display for ContributionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "c{:04x}{}", self.bucket.0, hex(&self.mac))
+    }
+}
+
+impl fmt::Debug for ContributionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A contributor's row in its shard: 16 bytes of a keyed hash of the contributor's own id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ContributorKey(pub [u8; 16]);
+
+/// The node's secret for ids (`keys/id.key`, 32 bytes).
+#[derive(Clone)]
+pub struct IdKey([u8; 32]);
+
+impl fmt::Debug for IdKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("IdKey(secret)")
+    }
+}
+
+impl IdKey {
+    /// Wraps the 32 secret bytes.
+    pub fn new(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The contributor's bucket.
+    pub fn bucket(&self, contributor: &str) -> Bucket {
+        let mac = hmac(&self.0, &[b"bucket\0", contributor.as_bytes()]);
+        Bucket(u16::from_be_bytes([mac[0], mac[1]]))
+    }
+
+    /// The contribution id of (contributor, idempotency key): contract.md, Trace.
+    pub fn contribution(&self, contributor: &str, idempotency_key: &str) -> ContributionId {
+        let mac = hmac(&self.0, &[contributor.as_bytes(), b"\0", idempotency_key.as_bytes()]);
+        ContributionId { bucket: self.bucket(contributor), mac: first16(&mac) }
+    }
+
+    /// The key of the contributor's row.
+    pub fn contributor(&self, contributor: &str) -> ContributorKey {
+        ContributorKey(first16(&hmac(&self.0, &[b"contributor\0", contributor.as_bytes()])))
+    }
+
+    /// The id of a payout: from (contribution, cause, try), never from an attempt of a stage.
+    pub fn payout(&self, contribution: ContributionId, cause: &str, number: u16) -> String {
+        let name = contribution.to_string();
+        let number = number.to_be_bytes();
+        let parts: [&[u8]; 6] =
+            [b"payout\0", name.as_bytes(), b"\0", cause.as_bytes(), b"\0", &number];
+        format!("p{:04x}{}", contribution.bucket.0, hex(&first16(&hmac(&self.0, &parts))))
+    }
+
+    /// The account at the rail that stands for a contributor.
+    pub fn account(&self, contributor: &str) -> String {
+        format!("a{}", hex(&first16(&hmac(&self.0, &[b"account\0", contributor.as_bytes()]))))
+    }
+
+    /// A secret that stands in for a destroyed data key.
+    pub fn blind(&self, contribution: ContributionId) -> [u8; 32] {
+        hmac(&self.0, &[b"blind\0", contribution.to_string().as_bytes()])
+    }
+
+    /// The public id of an entry: 32 hex of HMAC-SHA256(id.key, "trace" 0x00 kind 0x00 id).
+    pub fn public(&self, kind: &str, internal: &str) -> String {
+        let parts: [&[u8]; 4] = [b"trace\0", kind.as_bytes(), b"\0", internal.as_bytes()];
+        hex(&first16(&hmac(&self.0, &parts)))
+    }
+}
+
+/// HMAC-SHA256 (RFC 2104) over the parts, one after the other.
+pub fn hmac(key: &[u8; 32], parts: &[&[u8]]) -> [u8; 32] {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes a key of any length");
+    for part in parts {
+        mac.update(part);
+    }
+    mac.finalize().into_bytes().into()
+}
+
+fn first16(mac: &[u8; 32]) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&mac[..16]);
+    bytes
+}
+
+/// Lower-case hex.
+pub fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
+        text.push(char::from(DIGITS[usize::from(byte & 15)]));
+    }
+    text
+}
+
+/// The bytes of lower-case hex of exactly this length, or nothing.
+pub fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let digits = text.as_bytes();
+    if digits.len() != N * 2 {
+        return None;
+    }
+    let mut bytes = [0; N];
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        *byte = nibble(pair[0])? << 4 | nibble(pair[1])?;
+    }
+    Some(bytes)
+}
+
+fn nibble(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_the_same_for_the_same_hand_in_and_parses_back() {
+        let key = IdKey::new([7; 32]);
+        let id = key.contribution("kr-1", "a");
+        assert_eq!(id, key.contribution("kr-1", "a"));
+        assert_ne!(id, key.contribution("kr-1", "b"));
+        assert_ne!(id, IdKey::new([8; 32]).contribution("kr-1", "a"));
+        assert_eq!(ContributionId::parse(&id.to_string()), Ok(id));
+        assert_eq!(id.bucket, key.bucket("kr-1"));
+    }
+
+    #[test]
+    fn shards_share_the_buckets_evenly() {
+        assert_eq!(Bucket(0).shard(64), ShardId(0));
+        assert_eq!(Bucket(65_535).shard(64), ShardId(63));
+        assert_eq!(Bucket(32_768).shard(2), ShardId(1));
+    }
+
+    #[test]
+    fn foreign_texts_are_no_ids() {
+        for text in ["", "c", "c12", "x000000000000000000000000000000000000", "c00zz"] {
+            assert_eq!(ContributionId::parse(text), Err(Error));
+        }
+    }
+}

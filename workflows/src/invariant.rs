@@ -1,0 +1,45 @@
+//! The promises of Gristmill, by name. Unit tests, the audit and production speak of them by
+//! these names.
+
+use serde::Serialize;
+
+/// I1 to I12 of the design.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub enum Invariant {
+    /// What was acknowledged reaches one terminal state or is visibly queued, parked or paused.
+    #[serde(rename = "I1 nothing lost")]
+    NothingLost,
+    /// At most one `contribution` entry a contribution, one `payout` entry a payout.
+    #[serde(rename = "I2 one entry")]
+    OneEntry,
+    /// At most one money movement per (contribution, cause).
+    #[serde(rename = "I3 one payment")]
+    OnePayment,
+    /// Debits equal credits; ledger, log and rail book agree.
+    #[serde(rename = "I4 money adds up")]
+    MoneyAddsUp,
+    /// No acceptance under a grant commits after its withdrawal is acknowledged.
+    #[serde(rename = "I5 consent wins")]
+    ConsentWins,
+    /// A node without the current epoch changes nothing.
+    #[serde(rename = "I6 fenced")]
+    Fenced,
+    /// Every published checkpoint extends every earlier one.
+    #[serde(rename = "I7 append-only")]
+    AppendOnly,
+    /// Every price is recomputable from public entries.
+    #[serde(rename = "I8 reproducible")]
+    Reproducible,
+    /// No personal data in Trace, logs or metric labels.
+    #[serde(rename = "I9 private")]
+    Private,
+    /// Memory follows the window.
+    #[serde(rename = "I10 bounded")]
+    Bounded,
+    /// A crash of one journey or stage harms no other.
+    #[serde(rename = "I11 contained")]
+    Contained,
+    /// Every wait has a cause an operator can read.
+    #[serde(rename = "I12 visible")]
+    Visible,
+}

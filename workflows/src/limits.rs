@@ -1,0 +1,60 @@
+//! Every bound of the domain, in one place, with the relations that must hold between them.
+
+/// Longest contributor id, in bytes.
+pub const CONTRIBUTOR_BYTES_MAX: usize = 128;
+/// Longest idempotency key, in bytes.
+pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 128;
+/// Longest program, task, workflow, stage or grant id, in bytes.
+pub const NAME_BYTES_MAX: usize = 64;
+/// Longest grant id a client may choose, in bytes.
+pub const GRANT_BYTES_MAX: usize = 128;
+/// Longest transcript, in bytes.
+pub const TRANSCRIPT_BYTES_MAX: usize = 4096;
+/// Longest media uri, in bytes.
+pub const URI_BYTES_MAX: usize = 1024;
+/// Most purposes or modalities one grant may name.
+pub const GRANT_LIST_MAX: usize = 16;
+/// Most grants one contributor may hold; a further consent is refused.
+pub const GRANTS_MAX: usize = 256;
+/// Most withdrawal marks kept for one contributor.
+pub const MARKS_MAX: usize = 512;
+/// Most named counters kept for one contributor.
+pub const COUNTERS_MAX: usize = 64;
+/// Most stages in one workflow.
+pub const STAGES_MAX: usize = 16;
+/// Most requests one stage may make.
+pub const REQUESTS_MAX: usize = 8;
+/// Largest output of one stage, in bytes of JSON.
+pub const OUTPUT_BYTES_MAX: usize = 16 * 1024;
+/// Most events kept in a journey's timeline; the oldest middle ones make room.
+pub const TIMELINE_MAX: usize = 32;
+/// Longest detail (an error or panic message) kept in a journey, in bytes.
+pub const DETAIL_BYTES_MAX: usize = 240;
+/// Most payouts one contribution may see (a confirmed failure and its new try are two).
+pub const PAYOUTS_MAX: usize = 16;
+/// Most attempts a retry policy may allow.
+pub const ATTEMPTS_MAX: u16 = 1000;
+/// How often an id found admitted after an unclean end is tried alone before it is quarantined.
+pub const UNCLEAN_ENDS_MAX: u8 = 3;
+/// Largest durable record, in bytes.
+pub const RECORD_BYTES_MAX: usize = 256 * 1024;
+/// Largest entry of the public log, in bytes (C2SP tlog-tiles).
+pub const ENTRY_BYTES_MAX: usize = 65_535;
+/// Largest integer that a public entry may carry: 2^53 - 1 (RFC 8785).
+pub const INTEGER_MAX: u64 = (1 << 53) - 1;
+/// Most journeys that change in one commit of a shard.
+pub const COMMIT_JOURNEYS_MAX: usize = 4096;
+/// Most shards a store may have.
+pub const SHARDS_MAX: u16 = 4096;
+/// Most programs a node serves.
+pub const PROGRAMS_MAX: usize = 1024;
+/// Most tasks in one program.
+pub const TASKS_MAX: usize = 64;
+/// Most quality bands in one rate card.
+pub const BANDS_MAX: usize = 32;
+/// Most entries in one sequenced object.
+pub const SEQUENCED_ENTRIES_MAX: usize = 16 * 1024;
+
+const _: () = assert!(RECORD_BYTES_MAX > STAGES_MAX * OUTPUT_BYTES_MAX / 2);
+const _: () = assert!(ENTRY_BYTES_MAX < RECORD_BYTES_MAX);
+const _: () = assert!(UNCLEAN_ENDS_MAX >= 1);

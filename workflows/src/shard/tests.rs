@@ -1,0 +1,1 @@
+//! Stories of one shard, told with commits and effects.
