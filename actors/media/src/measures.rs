@@ -114,11 +114,11 @@ measures! {
         height,
         /// The shorter side, in pixels.
         short_side,
-        /// Variance of the Laplacian in the sharpest tenth of the picture, after reduction to
-        /// 512 pixels on the longer side.
+        /// Variance of the Laplacian's weaker axis in the sharpest tenth of the picture, after
+        /// reduction to 512 pixels on the longer side.
         sharpness,
-        /// The same as `sharpness` relative to the contrast of those places, in hundredths.
-        crispness_x100,
+        /// The same as `sharpness` relative to the contrast of those places, in thousandths.
+        crispness_x1000,
         /// Mean luma, 0 to 255, in hundredths.
         mean_luma_x100,
         /// Luma that 1 % of the pixels exceed.

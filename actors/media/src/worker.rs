@@ -208,9 +208,9 @@ fn read_request(input: &mut impl Read, limits: &Limits) -> Result<Option<Vec<u8>
     Ok(Some(content))
 }
 
-/// An item over its own bound must still fit, so that it is answered with `TooLarge`.
+/// The tag and the longest item.
 fn request_bound(limits: &Limits) -> u64 {
-    limits.max_bytes.saturating_mul(2)
+    limits.max_bytes.saturating_add(1)
 }
 
 fn tag_of(modality: Modality) -> u8 {
