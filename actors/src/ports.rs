@@ -10,6 +10,7 @@ use gristmill_workflows::lease::{Fence, Lease};
 use gristmill_workflows::request::RequestKind;
 use gristmill_workflows::submission::Mark;
 use gristmill_workflows::time::Timestamp;
+use std::sync::Arc;
 
 /// Why a store did not do what it was asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -149,7 +150,7 @@ pub trait ShardStore: Send + Sync + 'static {
         &self,
         shard: ShardId,
         fence: Fence,
-        commit: Commit,
+        commit: Arc<Commit>,
     ) -> BoxFuture<'_, Result<Committed, StoreError>>;
 
     /// What a shard's memory is built from.

@@ -143,6 +143,8 @@ pub struct Sealed {
 struct Resident {
     row: Contributor,
     users: u32,
+    /// The seal that holds its last change.
+    changed: u64,
 }
 
 /// A journey in memory.
@@ -188,6 +190,7 @@ pub struct Shard {
     log_waits: BTreeMap<u64, Waiter>,
     budget_waits: BTreeMap<String, VecDeque<Arrival>>,
     draft: Draft,
+    seals: u64,
 }
 
 impl Shard {
@@ -202,6 +205,7 @@ impl Shard {
             log_waits: BTreeMap::new(),
             budget_waits: BTreeMap::new(),
             draft: Draft::default(),
+            seals: 0,
         };
         for (program, home) in &shard.state.homes {
             if let Some((_, position)) = home.card_due {
@@ -239,17 +243,30 @@ impl Shard {
 
     /// Brings a contributor's row into memory, or counts one more user of it.
     pub fn retain(&mut self, key: ContributorKey, row: impl FnOnce() -> Contributor) {
-        self.contributors.entry(key).or_insert_with(|| Resident { row: row(), users: 0 }).users += 1;
+        let fresh = || Resident { row: row(), users: 0, changed: 0 };
+        self.contributors.entry(key).or_insert_with(fresh).users += 1;
     }
 
-    /// One user less; an unused row leaves memory with the next seal.
+    /// One user less; the row stays until [`Self::evict`].
     pub fn release(&mut self, key: ContributorKey) {
         if let Some(resident) = self.contributors.get_mut(&key) {
-            resident.users -= 1;
-            if resident.users == 0 && !self.draft.contributors.contains(&key) {
-                self.contributors.remove(&key);
-            }
+            resident.users = resident.users.saturating_sub(1);
         }
+    }
+
+    /// Lets rows go that nobody uses and whose last change is durable: every seal up to
+    /// `committed` is. Call it only while no read of contributors is under way, or a stale row
+    /// could come back.
+    pub fn evict(&mut self, committed: u64) {
+        let dirty = &self.draft.contributors;
+        self.contributors.retain(|key, resident| {
+            resident.users > 0 || resident.changed > committed || dirty.contains(key)
+        });
+    }
+
+    /// How many seals there were; the number of the last one.
+    pub fn seals(&self) -> u64 {
+        self.seals
     }
 
     /// A contributor's row in memory.
@@ -322,39 +339,32 @@ impl Shard {
             return Ok(None);
         }
         let mut draft = std::mem::take(&mut self.draft);
+        self.seals += 1;
         self.seal_entries(&mut draft)?;
         for arrival in &draft.journeys {
             let Some(moving) = self.journeys.get_mut(arrival) else { continue };
             seal_row(&mut draft.commit, moving, Place::Active)?;
             let standing = matches!(moving.journey.state, State::Parked { .. } | State::Paused { .. });
             if standing && let Some(gone) = self.journeys.remove(arrival) {
-                self.draft_release(&gone, &draft.contributors);
+                self.release_of(&gone);
             }
         }
         for mut moving in std::mem::take(&mut draft.ended) {
             seal_row(&mut draft.commit, &mut moving, Place::Finished)?;
-            self.draft_release(&moving, &draft.contributors);
+            self.release_of(&moving);
         }
         for key in &draft.contributors {
-            if let Some(resident) = self.contributors.get(key) {
+            if let Some(resident) = self.contributors.get_mut(key) {
+                resident.changed = self.seals;
                 draft.commit.contributors.push((*key, encode(&resident.row)?));
-                if resident.users == 0 {
-                    self.contributors.remove(key);
-                }
             }
         }
         draft.commit.state = encode(&self.state)?;
         Ok(Some(Sealed { commit: draft.commit, effects: draft.effects }))
     }
 
-    fn draft_release(&mut self, moving: &Moving, dirty: &BTreeSet<ContributorKey>) {
-        let key = self.world.key.contributor(&moving.journey.submission.contributor);
-        if let Some(resident) = self.contributors.get_mut(&key) {
-            resident.users -= 1;
-            if resident.users == 0 && !dirty.contains(&key) {
-                self.contributors.remove(&key);
-            }
-        }
+    fn release_of(&mut self, moving: &Moving) {
+        self.release(self.world.key.contributor(&moving.journey.submission.contributor));
     }
 
     fn seal_entries(&mut self, draft: &mut Draft) -> Result<(), codec::Error> {
