@@ -1,0 +1,3 @@
+//! The node: adapters, configuration and the command line of Gristmill.
+pub mod http_rail;
+pub mod sandbox_rail;
