@@ -53,7 +53,8 @@ pub struct PayoutRequest {
 /// What a rail says of one payout.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// Money moved, once. `minor` is what the rail says it moved, which may differ from the request.
+    /// Money moved, once. `minor` is what the rail says it moved, which may differ from the
+    /// request.
     Paid {
         /// Whole minor units that moved.
         minor: u64,
@@ -90,7 +91,8 @@ pub enum RailError {
         /// What was met.
         cause: Ambiguity,
     },
-    /// The rail calls the request malformed; nothing was applied, and a resend would change nothing.
+    /// The rail calls the request malformed; nothing was applied, and a resend would change
+    /// nothing.
     #[error("the rail rejected the request with {status} {code}: {detail}")]
     Rejected {
         /// HTTP status or the rail's number.
@@ -217,8 +219,8 @@ pub trait Rail: Send + Sync + 'static {
     /// may have been, now or within `settle_time`.
     fn submit(&self, batch: Vec<PayoutRequest>) -> BoxFuture<'_, Result<Vec<Answer>, RailError>>;
 
-    /// Asks for the state of payouts and returns one answer a key, in the order of the keys. Changes
-    /// nothing, works after `key_window`, and may be repeated at will.
+    /// Asks for the state of payouts and returns one answer a key, in the order of the keys.
+    /// Changes nothing, works after `key_window`, and may be repeated at will.
     ///
     /// `Unknown` stands for a key that alone got no answer.
     ///

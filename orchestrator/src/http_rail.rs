@@ -55,7 +55,8 @@ struct Wire {
     timeout: Duration,
 }
 
-/// What the sandbox rail promises when it forgets no keys: `key_window` is for the caller to shorten.
+/// What the sandbox rail promises when it forgets no keys: `key_window` is for the caller to
+/// shorten.
 #[must_use]
 pub fn sandbox_profile() -> RailProfile {
     RailProfile {
@@ -68,8 +69,8 @@ pub fn sandbox_profile() -> RailProfile {
 }
 
 impl HttpRail {
-    /// A client of the rail at `url` (`http://host:port`). Sends nothing yet. Answers are waited for
-    /// up to `limits::ANSWER_TIMEOUT`.
+    /// A client of the rail at `url` (`http://host:port`). Sends nothing yet. Answers are waited
+    /// for up to `limits::ANSWER_TIMEOUT`.
     ///
     /// # Errors
     /// When `url` is not of that form.

@@ -1,8 +1,8 @@
 //! A payment provider in a box: a real HTTP server that keeps a durable book and goes wrong on
 //! request, so that everything up to the money can be tried without money.
 //!
-//! Requests, answers, the book and the faults are described in `docs/sandbox-rail.md` of this crate.
-//! An answer is given when the book durably holds what it says.
+//! Requests, answers, the book and the faults are described in `docs/sandbox-rail.md` of this
+//! crate. An answer is given when the book durably holds what it says.
 
 pub mod book;
 pub mod faults;
@@ -112,8 +112,8 @@ impl Rail {
     }
 }
 
-/// Opens the book and starts to serve. When this returns, connections are accepted. Blocks while the
-/// book is replayed.
+/// Opens the book and starts to serve. When this returns, connections are accepted. Blocks while
+/// the book is replayed.
 ///
 /// # Errors
 /// When the book is in use or corrupt, or the address is taken.
@@ -200,8 +200,8 @@ impl Running {
     }
 }
 
-/// Serves until SIGINT or SIGTERM: the body of `gristmill sandbox-rail`. The first line on stdout is
-/// `{"listening": "http://…"}`.
+/// Serves until SIGINT or SIGTERM: the body of `gristmill sandbox-rail`. The first line on stdout
+/// is `{"listening": "http://…"}`.
 ///
 /// # Errors
 /// As `serve`, or when the book breaks while serving.

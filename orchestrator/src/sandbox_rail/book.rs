@@ -80,7 +80,8 @@ pub(super) struct Book {
 }
 
 impl Book {
-    /// Opens or creates the book in `dir`, shows each line to `replay` and cuts off a torn last one.
+    /// Opens or creates the book in `dir`, shows each line to `replay` and cuts off a torn last
+    /// one.
     pub(super) fn open(dir: &Path, mut replay: impl FnMut(&BookLine)) -> Result<Self, Error> {
         std::fs::create_dir_all(dir).map_err(failed("create", dir))?;
         let lock = lock(&dir.join(LOCK_FILE))?;

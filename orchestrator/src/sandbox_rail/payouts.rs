@@ -191,7 +191,8 @@ impl Payouts {
         } else {
             state.late_lines.remove(&id);
         }
-        // A resend after the key was forgotten counts from its own time, a late application does not.
+        // A resend after the key was forgotten counts from its own time, a late application does
+        // not.
         let at_ms = state
             .entries
             .get(&id)
