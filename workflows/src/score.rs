@@ -43,6 +43,7 @@ pub const VOICE_MEASURES: &[&str] = &[
     "silence_bp",
     "speech_bp",
     "speech_ms",
+    "sure_speech_bp",
 ];
 
 /// Names an image table may use: the measures of an image.

@@ -57,7 +57,7 @@ impl Default for Limits {
             max_video_frames: 30 * 60 * 240,
             max_elements: 1_000_000,
             max_tracks: 32,
-            worker_memory_bytes: 1536 * 1024 * 1024,
+            worker_memory_bytes: 1024 * 1024 * 1024,
             worker_cpu_seconds: 20,
         }
     }

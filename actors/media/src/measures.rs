@@ -94,6 +94,8 @@ measures! {
         speech_bp,
         /// The same as a duration.
         speech_ms,
+        /// Share of that speech which the detector is sure of.
+        sure_speech_bp,
         /// Distance of the loud frames (95th percentile) from the quiet ones (10th percentile).
         range_cdb,
         /// Share of samples in short gaps of exact zeros cut into sound.

@@ -20,6 +20,9 @@ const VAD_RATE: u64 = 16_000;
 const VAD_FRAME: usize = 256;
 const VAD_THRESHOLD: f32 = 0.5;
 
+/// Roars and engines pass as speech, but rarely with a score as high as this.
+const VAD_SURE: f32 = 0.9;
+
 /// Samples in a row within 1/2048 of the largest make a flat top.
 const FLAT_TOP_RUN: u64 = 3;
 
@@ -40,7 +43,7 @@ pub(super) fn analyse(clip: &Clip) -> VoiceMeasures {
         .max()
         .unwrap_or(0);
     let levels = levels(samples, clip.sample_rate, offset);
-    let speech_bp = speech_bp(samples, clip.sample_rate, offset);
+    let speech = speech(samples, clip.sample_rate, offset);
     let duration_ms = count(total.saturating_mul(1_000) / u64::from(clip.sample_rate.max(1)));
     let clipped = flat_tops(samples).max(clip.full_scale);
     VoiceMeasures {
@@ -52,8 +55,9 @@ pub(super) fn analyse(clip: &Clip) -> VoiceMeasures {
         peak_cdb: level_cdb(u64::from(peak) * u64::from(peak), 1),
         clipping_bp: share_bp(clipped, total),
         silence_bp: levels.silence_bp,
-        speech_bp,
-        speech_ms: duration_ms * speech_bp / 10_000,
+        speech_bp: speech.heard_bp,
+        sure_speech_bp: speech.sure_bp,
+        speech_ms: duration_ms * speech.heard_bp / 10_000,
         range_cdb: levels.range_cdb,
         dropout_bp: share_bp(dropouts(samples, clip.sample_rate), total),
         offset_bp: share_bp(offset.unsigned_abs(), 32_768),
@@ -177,23 +181,33 @@ fn dropouts(samples: &[i16], sample_rate: u32) -> u64 {
     dropped
 }
 
-/// Share of detector frames with speech. The detector computes in floats without run-time choice
-/// of instructions, so the same build hears the same; its score is used through a threshold only.
-fn speech_bp(samples: &[i16], sample_rate: u32, offset: i64) -> i64 {
+struct Speech {
+    heard_bp: i64,
+    sure_bp: i64,
+}
+
+/// Shares of detector frames with speech. The detector computes in floats without run-time choice
+/// of instructions, so the same build hears the same; its score is used through thresholds only.
+fn speech(samples: &[i16], sample_rate: u32, offset: i64) -> Speech {
     let mut detector = Detector::default_boxed();
     let mut frame = [0_i16; VAD_FRAME];
     let mut filled = 0;
-    let (mut speech, mut frames) = (0_u64, 0_u64);
+    let (mut frames, mut heard, mut sure) = (0_u64, 0_u64, 0_u64);
     resample(samples, u64::from(sample_rate), offset, |sample| {
         frame[filled] = sample;
         filled += 1;
         if filled == VAD_FRAME {
             filled = 0;
+            let score = detector.predict_i16(&frame);
             frames += 1;
-            speech += u64::from(detector.predict_i16(&frame) >= VAD_THRESHOLD);
+            heard += u64::from(score >= VAD_THRESHOLD);
+            sure += u64::from(score >= VAD_SURE);
         }
     });
-    share_bp(speech, frames)
+    Speech {
+        heard_bp: share_bp(heard, frames),
+        sure_bp: share_bp(sure, heard),
+    }
 }
 
 /// Brings samples to the rate of the detector, in integers: means when going down, lines between
