@@ -6,7 +6,7 @@
 //! is an error. A version above the known one is told apart, since such a record belongs to a newer
 //! binary and is left alone.
 
-use crate::limits::RECORD_BYTES_MAX;
+use crate::limits::{RECORD_BYTES_MAX, SEQUENCED_BYTES_MAX};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -19,6 +19,8 @@ pub trait Record: Serialize + DeserializeOwned {
     const SCHEMA: u8;
     /// Rises with every change of the shape.
     const VERSION: u8;
+    /// Bytes of the longest payload.
+    const BYTES_MAX: usize = RECORD_BYTES_MAX;
 }
 
 /// Why bytes are not a record.
@@ -53,15 +55,20 @@ pub enum Error {
         schema: u8,
     },
     /// More bytes than a record may have.
-    #[error("a record of schema {schema} is over {RECORD_BYTES_MAX} bytes")]
+    #[error("a record of schema {schema} is longer than it may be")]
     TooLarge {
         /// The schema.
         schema: u8,
     },
 }
 
+// The limit keeps a damaged length from allocating; it is a constant of the type, so there are two.
 fn options() -> impl bincode::config::Config {
     bincode::config::standard().with_limit::<RECORD_BYTES_MAX>()
+}
+
+fn large_options() -> impl bincode::config::Config {
+    bincode::config::standard().with_limit::<SEQUENCED_BYTES_MAX>()
 }
 
 /// The bytes of a record.
@@ -71,7 +78,7 @@ pub fn encode<R: Record>(record: &R) -> Result<Vec<u8>, Error> {
     bincode::serde::encode_into_std_write(record, &mut bytes, options())
         .map_err(|_| Error::TooLarge { schema: R::SCHEMA })?;
     let payload = bytes.len() - HEADER;
-    if payload > RECORD_BYTES_MAX {
+    if payload > R::BYTES_MAX {
         return Err(Error::TooLarge { schema: R::SCHEMA });
     }
     let crc = crc32c::crc32c(&bytes[HEADER..]);
@@ -99,12 +106,16 @@ pub fn decode<R: Record>(bytes: &[u8]) -> Result<R, Error> {
     if header[3] > R::VERSION {
         return Err(Error::Newer { schema, version: header[3], known: R::VERSION });
     }
-    if payload.len() > RECORD_BYTES_MAX {
+    if payload.len() > R::BYTES_MAX {
         return Err(Error::TooLarge { schema });
     }
     let malformed = Error::Malformed { schema };
-    let (record, used) =
-        bincode::serde::decode_from_slice(payload, options()).map_err(|_| malformed)?;
+    let decoded = if R::BYTES_MAX <= RECORD_BYTES_MAX {
+        bincode::serde::decode_from_slice(payload, options())
+    } else {
+        bincode::serde::decode_from_slice(payload, large_options())
+    };
+    let (record, used) = decoded.map_err(|_| malformed)?;
     if used == payload.len() && header[3] == R::VERSION { Ok(record) } else { Err(malformed) }
 }
 

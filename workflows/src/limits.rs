@@ -16,6 +16,8 @@ pub const URI_BYTES_MAX: usize = 1024;
 pub const GRANT_LIST_MAX: usize = 16;
 /// Most grants one contributor may hold; a further consent is refused.
 pub const GRANTS_MAX: usize = 256;
+/// Most bytes that the grants of one contributor may take.
+pub const GRANTS_BYTES_MAX: usize = 96 * 1024;
 /// Most withdrawal marks kept for one contributor.
 pub const MARKS_MAX: usize = 512;
 /// Most named counters kept for one contributor.
@@ -26,6 +28,10 @@ pub const STAGES_MAX: usize = 16;
 pub const REQUESTS_MAX: usize = 8;
 /// Largest output of one stage, in bytes of JSON.
 pub const OUTPUT_BYTES_MAX: usize = 16 * 1024;
+/// Most bytes that the outputs of all stages of one journey may take.
+pub const OUTPUTS_BYTES_MAX: usize = 128 * 1024;
+/// Most signals kept for one journey.
+pub const SIGNALS_MAX: usize = 32;
 /// Most events kept in a journey's timeline; the oldest middle ones make room.
 pub const TIMELINE_MAX: usize = 32;
 /// Longest detail (an error or panic message) kept in a journey, in bytes.
@@ -38,6 +44,8 @@ pub const ATTEMPTS_MAX: u16 = 1000;
 pub const UNCLEAN_ENDS_MAX: u8 = 3;
 /// Largest durable record, in bytes.
 pub const RECORD_BYTES_MAX: usize = 256 * 1024;
+/// Most bytes of entries in one outbox row; a commit with more writes several.
+pub const OUTBOX_ROW_BYTES_MAX: usize = 128 * 1024;
 /// Largest entry of the public log, in bytes (C2SP tlog-tiles).
 pub const ENTRY_BYTES_MAX: usize = 65_535;
 /// Largest integer that a public entry may carry: 2^53 - 1 (RFC 8785).
@@ -54,7 +62,18 @@ pub const TASKS_MAX: usize = 64;
 pub const BANDS_MAX: usize = 32;
 /// Most entries in one sequenced object.
 pub const SEQUENCED_ENTRIES_MAX: usize = 16 * 1024;
+/// Most bytes of offers in one sequenced object.
+pub const SEQUENCED_OFFERS_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Bytes of the longest sequenced object: its offers, and a cursor a shard.
+pub const SEQUENCED_BYTES_MAX: usize = SEQUENCED_OFFERS_BYTES_MAX + 1024 * 1024;
 
-const _: () = assert!(RECORD_BYTES_MAX > STAGES_MAX * OUTPUT_BYTES_MAX / 2);
+const _: () = assert!(RECORD_BYTES_MAX > OUTPUTS_BYTES_MAX + 4 * TRANSCRIPT_BYTES_MAX);
+const _: () = assert!(OUTPUTS_BYTES_MAX >= 2 * OUTPUT_BYTES_MAX);
+const _: () =
+    assert!(RECORD_BYTES_MAX > GRANTS_BYTES_MAX + MARKS_MAX * (GRANT_BYTES_MAX + 32) + 64 * 1024);
+const _: () = assert!(RECORD_BYTES_MAX > OUTBOX_ROW_BYTES_MAX + ENTRY_BYTES_MAX + 1024);
+const _: () = assert!(MARKS_MAX > GRANTS_MAX);
 const _: () = assert!(ENTRY_BYTES_MAX < RECORD_BYTES_MAX);
+const _: () = assert!(SEQUENCED_OFFERS_BYTES_MAX > 2 * RECORD_BYTES_MAX);
+const _: () = assert!(SEQUENCED_BYTES_MAX > SEQUENCED_OFFERS_BYTES_MAX + 64 * SHARDS_MAX as usize);
 const _: () = assert!(UNCLEAN_ENDS_MAX >= 1);

@@ -9,7 +9,9 @@ use crate::codec::Record;
 use crate::id::ShardId;
 use crate::limits;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+
+mod entry_bytes;
 
 /// Entries that a shard offers: the outbox row that begins at `from`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,7 +23,16 @@ pub struct Offer {
     /// Outbox position of the first entry.
     pub from: u64,
     /// The entries' exact bytes.
+    #[serde(with = "entry_bytes")]
     pub entries: Vec<Vec<u8>>,
+}
+
+impl Offer {
+    /// Bytes that it takes in an object, at most.
+    fn weight(&self) -> usize {
+        let prefixed = |entry: &Vec<u8>| entry.len() + 9;
+        32 + self.entries.iter().map(prefixed).sum::<usize>()
+    }
 }
 
 /// One batch of offers with one first index: the content of `sequenced/<first index>`.
@@ -40,6 +51,15 @@ pub struct Sequenced {
 impl Record for Sequenced {
     const SCHEMA: u8 = 10;
     const VERSION: u8 = 1;
+    const BYTES_MAX: usize = limits::SEQUENCED_BYTES_MAX;
+}
+
+impl Sequenced {
+    /// The index after the last entry.
+    pub fn end(&self) -> u64 {
+        let counts = self.offers.iter().map(|offer| offer.entries.len() as u64);
+        self.first + counts.sum::<u64>()
+    }
 }
 
 /// How far one shard's outbox is sequenced.
@@ -63,17 +83,19 @@ pub enum Answer {
         /// The cursor.
         next: u64,
     },
-    /// It was sequenced, but its index is no longer remembered here.
+    /// Its positions were sequenced, but not as this offer, or the shard said before that it has
+    /// committed their indices. A person must look.
     Forgotten,
 }
 
-/// The machine. `recent` remembers the first index of offers already sequenced.
+/// The machine. `recent` remembers, by shard and position, the first index and the number of
+/// entries of offers already sequenced.
 #[derive(Debug, Clone, Default)]
 pub struct Sequencer {
     size: u64,
     before: [u8; 32],
     cursors: BTreeMap<ShardId, Cursor>,
-    recent: HashMap<(ShardId, u64), u64>,
+    recent: BTreeMap<ShardId, BTreeMap<u64, (u64, usize)>>,
 }
 
 impl Sequencer {
@@ -95,8 +117,7 @@ impl Sequencer {
         }
         self.size = object.first;
         for offer in &object.offers {
-            self.recent.insert((offer.shard, offer.from), self.size);
-            self.size += offer.entries.len() as u64;
+            self.remember(offer);
         }
         self.cursors.clone_from(&object.cursors);
         self.before = hash;
@@ -110,34 +131,55 @@ impl Sequencer {
         let mut taken = Vec::new();
         let mut answers = Vec::with_capacity(offers.len());
         for offer in offers {
-            answers.push(self.take(&offer, &mut taken));
+            answers.push(self.take(offer, &mut taken));
         }
         if taken.is_empty() {
             return (None, answers);
         }
         let cursors = self.cursors.clone();
-        (Some(Sequenced { first, before: self.before, cursors, offers: taken }), answers)
+        (
+            Some(Sequenced {
+                first,
+                before: self.before,
+                cursors,
+                offers: taken,
+            }),
+            answers,
+        )
     }
 
-    fn take(&mut self, offer: &Offer, taken: &mut Vec<Offer>) -> Answer {
+    fn take(&mut self, offer: Offer, taken: &mut Vec<Offer>) -> Answer {
+        if offer.entries.is_empty() {
+            return Answer::At(self.size);
+        }
         let cursor = self.cursors.entry(offer.shard).or_default();
         if offer.epoch < cursor.epoch {
             return Answer::Fenced;
         }
         cursor.epoch = offer.epoch;
         if offer.from < cursor.next {
-            let known = self.recent.get(&(offer.shard, offer.from));
-            return known.map_or(Answer::Forgotten, |first| Answer::At(*first));
+            let offers = self.recent.get(&offer.shard);
+            let known = offers.and_then(|offers| offers.get(&offer.from));
+            return match known {
+                Some((first, count)) if *count == offer.entries.len() => Answer::At(*first),
+                _ => Answer::Forgotten,
+            };
         }
         if offer.from > cursor.next {
             return Answer::Gap { next: cursor.next };
         }
-        let first = self.size;
         cursor.next += offer.entries.len() as u64;
-        self.size += offer.entries.len() as u64;
-        self.recent.insert((offer.shard, offer.from), first);
-        taken.push(offer.clone());
+        let first = self.remember(&offer);
+        taken.push(offer);
         Answer::At(first)
+    }
+
+    fn remember(&mut self, offer: &Offer) -> u64 {
+        let (first, count) = (self.size, offer.entries.len());
+        let offers = self.recent.entry(offer.shard).or_default();
+        offers.insert(offer.from, (first, count));
+        self.size += count as u64;
+        first
     }
 
     /// The object is durable; its hash chains the next one to it.
@@ -145,28 +187,38 @@ impl Sequencer {
         self.before = hash;
     }
 
-    /// The shard has committed the index of everything below `position`: it is not offered again.
+    /// The shard has committed the indices of everything `below`: it is not offered again.
     pub fn forget(&mut self, shard: ShardId, below: u64) {
-        self.recent.retain(|(s, from), _| *s != shard || *from >= below);
+        if let Some(offers) = self.recent.get_mut(&shard) {
+            *offers = offers.split_off(&below);
+        }
     }
 
-    /// How many offers fit into one object.
+    /// How many offers, from the first, fit into one object; at least one.
     pub fn batch(offers: &[Offer]) -> usize {
-        let mut entries = 0;
+        let (mut entries, mut bytes) = (0, 0);
         let fits = |offer: &&Offer| {
             entries += offer.entries.len();
-            entries <= limits::SEQUENCED_ENTRIES_MAX
+            bytes += offer.weight();
+            entries <= limits::SEQUENCED_ENTRIES_MAX && bytes <= limits::SEQUENCED_OFFERS_BYTES_MAX
         };
-        offers.iter().take_while(fits).count().max(1).min(offers.len())
+        let count = offers.iter().take_while(fits).count();
+        count.max(1).min(offers.len())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codec;
 
     fn offer(shard: u16, epoch: u64, from: u64, n: usize) -> Offer {
-        Offer { shard: ShardId(shard), epoch, from, entries: vec![vec![1]; n] }
+        Offer {
+            shard: ShardId(shard),
+            epoch,
+            from,
+            entries: vec![vec![1]; n],
+        }
     }
 
     #[test]
@@ -186,9 +238,56 @@ mod tests {
     #[test]
     fn gaps_and_older_epochs_are_refused() {
         let mut log = Sequencer::default();
-        assert_eq!(log.sequence(vec![offer(1, 5, 1, 1)]).1, [Answer::Gap { next: 0 }]);
+        assert_eq!(
+            log.sequence(vec![offer(1, 5, 1, 1)]).1,
+            [Answer::Gap { next: 0 }]
+        );
         assert_eq!(log.sequence(vec![offer(1, 4, 0, 1)]).1, [Answer::Fenced]);
         assert_eq!(log.sequence(vec![offer(1, 5, 0, 1)]).1, [Answer::At(0)]);
+    }
+
+    #[test]
+    fn what_a_shard_has_committed_is_forgotten_and_no_other_shard_loses_by_it() {
+        let mut log = Sequencer::default();
+        log.sequence(vec![
+            offer(1, 1, 0, 3),
+            offer(1, 1, 3, 2),
+            offer(2, 1, 0, 1),
+        ]);
+        log.forget(ShardId(1), 3);
+        let again = vec![offer(1, 1, 0, 3), offer(1, 1, 3, 2), offer(2, 1, 0, 1)];
+        let expected = [Answer::Forgotten, Answer::At(3), Answer::At(5)];
+        assert_eq!(log.sequence(again), (None, expected.to_vec()));
+        assert_eq!(log.sequence(vec![offer(1, 1, 3, 1)]).1, [Answer::Forgotten]);
+    }
+
+    #[test]
+    fn an_offer_without_entries_makes_no_object() {
+        let mut log = Sequencer::default();
+        assert_eq!(
+            log.sequence(vec![offer(1, 1, 0, 0)]),
+            (None, vec![Answer::At(0)])
+        );
+    }
+
+    #[test]
+    fn a_full_batch_fits_into_a_record_and_comes_back() {
+        let large = |from| Offer {
+            shard: ShardId(1),
+            epoch: 1,
+            from,
+            entries: vec![vec![7; limits::ENTRY_BYTES_MAX]; 3],
+        };
+        let mut offers: Vec<Offer> = (0..60).map(|nth| large(nth * 3)).collect();
+        let fit = Sequencer::batch(&offers);
+        assert!((30..60).contains(&fit), "{fit}");
+        offers.truncate(fit);
+        let (object, _) = Sequencer::default().sequence(offers);
+        let object = object.unwrap();
+        let bytes = codec::encode(&object).unwrap();
+        assert_eq!(codec::decode::<Sequenced>(&bytes), Ok(object));
+        assert_eq!(Sequencer::batch(&vec![offer(1, 1, 0, 4096); 9]), 4);
+        assert_eq!(Sequencer::batch(&[]), 0);
     }
 
     #[test]
