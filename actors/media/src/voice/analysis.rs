@@ -149,7 +149,7 @@ fn flat_tops(samples: &[i16]) -> u64 {
     }
 }
 
-/// Samples in short gaps of exact zeros with sound up to their edge.
+/// Samples in short gaps of exact zeros with sound up to both edges: a pause between sounds fades.
 fn dropouts(samples: &[i16], sample_rate: u32) -> u64 {
     let ms = |ms: usize| (sample_rate as usize * ms / 1_000).max(1);
     let edge = ms(DROPOUT_EDGE_MS);
@@ -170,7 +170,7 @@ fn dropouts(samples: &[i16], sample_rate: u32) -> u64 {
                 let before = &samples[from.saturating_sub(edge)..from];
                 let after = &samples[index..samples.len().min(index + edge)];
                 let short = (ms(DROPOUT_MIN_MS)..=ms(DROPOUT_MAX_MS)).contains(&length);
-                if short && from > 0 && (loud(before) || loud(after)) {
+                if short && loud(before) && loud(after) {
                     dropped += length as u64;
                 }
                 start = None;
