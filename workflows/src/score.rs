@@ -1,8 +1,8 @@
 //! Score tables: measures to the score of a contribution, by integers alone.
 //!
 //! A table stands in the workflow file, one a modality. Its *gates* refuse what no score can make
-//! good; its *factors* give 0 to [`MAX_SCORE`] points each by a piecewise-linear curve. The score is
-//! a mixture of the weighted mean of all factors and of the lowest one, so that one grave flaw is
+//! good; its *factors* give 0 to [`MAX_SCORE`] points each by a piecewise-linear curve. The score
+//! is a mixture of the weighted mean of all factors and of the lowest one, so that one grave flaw is
 //! not bought off by many merits.
 
 use std::collections::BTreeMap;

@@ -6,8 +6,8 @@
 //! answer is the JSON of `Result<Measures, Error>`.
 //!
 //! A panic of a decoder is answered as [`crate::Flaw::DecoderPanicked`] and the worker goes on.
-//! Memory beyond `RLIMIT_AS` aborts the process and processor time beyond `RLIMIT_CPU` kills it; the
-//! node sees the death.
+//! Memory beyond `RLIMIT_AS` aborts the process and processor time beyond `RLIMIT_CPU` kills it;
+//! the node sees the death.
 
 use std::io::{self, Read, Write};
 

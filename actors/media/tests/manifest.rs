@@ -1,5 +1,6 @@
 //! Scores real media with the shipped tables and checks the ideas behind them: good items stand
-//! clearly above the floor, flawed ones below it or below their originals, hostile ones are refused.
+//! clearly above the floor, flawed ones below it or below their originals, hostile ones are
+//! refused.
 //!
 //! The files live beside the project; without them the tests say that they were skipped.
 
