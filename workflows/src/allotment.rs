@@ -89,20 +89,31 @@ impl Allotment {
             return None;
         }
         self.ask = (self.ask.0 + 1, Some(want));
-        Some(Message::Ask { number: self.ask.0, want })
+        Some(Message::Ask {
+            number: self.ask.0,
+            want,
+        })
     }
 
     /// What must be said again after a restart or a long silence.
     pub fn unanswered(&self) -> Vec<Message> {
-        let ask = self.ask.1.map(|want| Message::Ask { number: self.ask.0, want });
+        let ask = self.ask.1.map(|want| Message::Ask {
+            number: self.ask.0,
+            want,
+        });
         let back = self.give_back;
-        let back = back.1.map(|micro| Message::Return { number: back.0, micro });
+        let back = back.1.map(|micro| Message::Return {
+            number: back.0,
+            micro,
+        });
         ask.into_iter().chain(back).collect()
     }
 
     /// Takes a grant in; true if it is the answer to the ask under way.
     pub fn granted(&mut self, number: u64, micro: u64, card: Card, exhausted: bool) -> bool {
-        let (asked, Some(want)) = self.ask else { return false };
+        let (asked, Some(want)) = self.ask else {
+            return false;
+        };
         if number != asked {
             return false;
         }
@@ -116,9 +127,15 @@ impl Allotment {
     /// Gives all of the balance back unless a return is under way; the message to send.
     pub fn recall(&mut self) -> Message {
         if self.give_back.1.is_none() {
-            self.give_back = (self.give_back.0 + 1, Some(std::mem::take(&mut self.balance)));
+            self.give_back = (
+                self.give_back.0 + 1,
+                Some(std::mem::take(&mut self.balance)),
+            );
         }
-        Message::Return { number: self.give_back.0, micro: self.give_back.1.unwrap_or(0) }
+        Message::Return {
+            number: self.give_back.0,
+            micro: self.give_back.1.unwrap_or(0),
+        }
     }
 
     /// The home booked a return.
@@ -189,11 +206,26 @@ impl Home {
             && number <= last
         {
             let again = self.card.filter(|_| number == last).map(|card| {
-                (from, Message::Grant { number, micro, card, exhausted })
+                (
+                    from,
+                    Message::Grant {
+                        number,
+                        micro,
+                        card,
+                        exhausted,
+                    },
+                )
             });
-            return Answer { send: again.into_iter().collect(), moved: Vec::new() };
+            return Answer {
+                send: again.into_iter().collect(),
+                moved: Vec::new(),
+            };
         }
-        if !self.waiting.iter().any(|(shard, n, _)| *shard == from && *n == number) {
+        if !self
+            .waiting
+            .iter()
+            .any(|(shard, n, _)| *shard == from && *n == number)
+        {
             self.waiting.push((from, number, want));
         }
         self.settle(slices)
@@ -208,9 +240,13 @@ impl Home {
             peer.returned += micro;
             self.balance += micro;
             answer.moved.push(Moved::Returned(micro));
+            self.recalled.retain(|shard| *shard != from);
         }
-        self.recalled.retain(|shard| *shard != from);
         answer.send.push((from, Message::Returned { number }));
+        // A return of before the recall is no answer to it.
+        if self.recalled.contains(&from) {
+            answer.send.push((from, Message::Recall));
+        }
         let rest = self.settle(slices);
         answer.send.extend(rest.send);
         answer.moved.extend(rest.moved);
@@ -221,7 +257,9 @@ impl Home {
     /// what is wanted if that is more.
     pub fn settle(&mut self, slices: u64) -> Answer {
         let mut answer = Answer::default();
-        let Some(card) = self.card.filter(|_| self.card_due.is_none()) else { return answer };
+        let Some(card) = self.card.filter(|_| self.card_due.is_none()) else {
+            return answer;
+        };
         while let Some((shard, number, want)) = self.waiting.first().copied() {
             let exhausted = want > self.balance;
             if exhausted && !self.swept {
@@ -231,7 +269,11 @@ impl Home {
                 return answer;
             }
             let slice = (self.balance / slices.max(1)).max(want);
-            let micro = if exhausted { 0 } else { slice.min(self.balance) };
+            let micro = if exhausted {
+                0
+            } else {
+                slice.min(self.balance)
+            };
             self.waiting.remove(0);
             self.balance -= micro;
             self.swept = self.swept && !self.waiting.is_empty();
@@ -241,7 +283,15 @@ impl Home {
             if micro > 0 {
                 answer.moved.push(Moved::Granted(micro));
             }
-            answer.send.push((shard, Message::Grant { number, micro, card, exhausted }));
+            answer.send.push((
+                shard,
+                Message::Grant {
+                    number,
+                    micro,
+                    card,
+                    exhausted,
+                },
+            ));
         }
         answer
     }
@@ -251,15 +301,23 @@ impl Home {
             return;
         }
         let holds = |peer: &Peer| peer.granted > peer.returned;
-        let others = self.peers.iter().filter(|(shard, peer)| **shard != asking && holds(peer));
+        let others = self
+            .peers
+            .iter()
+            .filter(|(shard, peer)| **shard != asking && holds(peer));
         self.recalled = others.map(|(shard, _)| *shard).collect();
         self.swept = true;
-        answer.send.extend(self.recalled.iter().map(|shard| (*shard, Message::Recall)));
+        answer
+            .send
+            .extend(self.recalled.iter().map(|shard| (*shard, Message::Recall)));
     }
 
     /// What must be said again after a restart.
     pub fn unanswered(&self) -> Vec<(ShardId, Message)> {
-        self.recalled.iter().map(|shard| (*shard, Message::Recall)).collect()
+        self.recalled
+            .iter()
+            .map(|shard| (*shard, Message::Recall))
+            .collect()
     }
 }
 

@@ -32,9 +32,7 @@ impl Guard {
         use crate::submission::Scope;
         match &mark.scope {
             Scope::Grant(grant) => *grant == self.grant,
-            Scope::Program(program) => {
-                *program == self.program && mark.position > self.position
-            }
+            Scope::Program(program) => *program == self.program && mark.position > self.position,
             Scope::All => mark.position > self.position,
         }
     }
@@ -126,7 +124,10 @@ impl SequencedRow {
         for index in indices {
             match ranges.last_mut() {
                 Some(range) if range.first + range.count == *index => range.count += 1,
-                _ => ranges.push(SequencedRange { count: 1, first: *index }),
+                _ => ranges.push(SequencedRange {
+                    count: 1,
+                    first: *index,
+                }),
             }
         }
         Self(ranges)
@@ -136,8 +137,10 @@ impl SequencedRow {
 /// Ids that were let in, each with the number of unclean ends it was found after.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Admitted {
-    /// Arrival numbers and counts.
+    /// Those that may run: arrival numbers and counts.
     pub ids: Vec<(Arrival, u8)>,
+    /// Those that wait to run alone.
+    pub waiting: Vec<(Arrival, u8)>,
     /// The node ended in order after this was written.
     pub clean: bool,
 }

@@ -73,9 +73,14 @@ pub enum Refusal {
     WithdrawnSince,
 }
 
-/// A further consent was refused: the contributor holds the most a row may keep.
+/// A further consent was refused: the contributor holds the most a row may keep, in number or in
+/// bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the contributor already holds {} grants", limits::GRANTS_MAX)]
+#[error(
+    "the contributor holds {} grants or {} bytes of them already",
+    limits::GRANTS_MAX,
+    limits::GRANTS_BYTES_MAX
+)]
 pub struct TooManyGrants;
 
 impl Contributor {
@@ -86,7 +91,9 @@ impl Contributor {
         if self.grants.iter().any(known) {
             return Ok(());
         }
-        if self.grants.len() >= limits::GRANTS_MAX {
+        let held: usize = self.grants.iter().map(|grant| grant.consent.bytes()).sum();
+        let full = held + consent.bytes() > limits::GRANTS_BYTES_MAX;
+        if full || self.grants.len() >= limits::GRANTS_MAX {
             return Err(TooManyGrants);
         }
         self.grants.push(Grant { consent, position });
@@ -104,16 +111,22 @@ impl Contributor {
         }
     }
 
-    /// Makes room: of equal program-wide or total scopes the newest says all the older did.
+    /// Makes room: only the first mark that takes a held grant back says anything. There are as
+    /// many of those as grants at the most.
     fn fold_marks(&mut self) {
-        let marks = std::mem::take(&mut self.marks);
-        for (n, mark) in marks.iter().enumerate() {
-            let wide = !matches!(mark.scope, Scope::Grant(_));
-            let later = marks[n + 1..].iter().any(|other| other.scope == mark.scope);
-            if !(wide && later) {
-                self.marks.push(mark.clone());
-            }
-        }
+        let telling: Vec<Mark> = self
+            .grants
+            .iter()
+            .filter_map(|grant| self.mark_of(grant))
+            .cloned()
+            .collect();
+        self.marks.retain(|mark| telling.contains(mark));
+    }
+
+    /// Whether the grant a journey pinned was taken back.
+    pub fn is_taken_back(&self, grant: &str) -> bool {
+        let held = self.grants.iter().find(|held| held.consent.grant == grant);
+        held.is_some_and(|held| self.mark_of(held).is_some())
     }
 
     /// The first mark that takes `grant` back, if any.
@@ -175,7 +188,11 @@ impl Contributor {
         }
         if let Some(mark) = self.mark_of(grant) {
             let since = mark.position > arrival;
-            return Err(if since { Refusal::WithdrawnSince } else { Refusal::Withdrawn });
+            return Err(if since {
+                Refusal::WithdrawnSince
+            } else {
+                Refusal::Withdrawn
+            });
         }
         if consent.expires_at.is_some_and(|end| end <= now) {
             return Err(Refusal::Expired);
@@ -192,8 +209,21 @@ impl Contributor {
     /// Counts an acceptance towards the day cap; older days of the program make room.
     pub fn count_day(&mut self, program: &str, day: u32, micro: u64) {
         let earned = self.earned(program, day).saturating_add(micro);
-        self.days.retain(|count| count.program != program || count.day > day);
-        self.days.push(DayCount { program: program.to_owned(), day, micro: earned });
+        self.days
+            .retain(|count| count.program != program || count.day > day);
+        self.days.push(DayCount {
+            program: program.to_owned(),
+            day,
+            micro: earned,
+        });
+    }
+
+    /// Takes back what an unaccepted contribution counted on `day`.
+    pub fn uncount_day(&mut self, program: &str, day: u32, micro: u64) {
+        let counted = |count: &&mut DayCount| count.program == program && count.day == day;
+        if let Some(count) = self.days.iter_mut().find(counted) {
+            count.micro = count.micro.saturating_sub(micro);
+        }
     }
 
     /// Adds one to a named counter unless it stands at `limit` already; says whether it did.
@@ -212,7 +242,10 @@ impl Contributor {
 
     /// The carry in one currency, in micro-units.
     pub fn carry(&self, currency: Currency) -> u64 {
-        self.carry.iter().find(|(c, _)| *c == currency).map_or(0, |(_, micro)| *micro)
+        self.carry
+            .iter()
+            .find(|(c, _)| *c == currency)
+            .map_or(0, |(_, micro)| *micro)
     }
 
     /// Replaces the carry in one currency.

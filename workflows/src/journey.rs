@@ -83,6 +83,15 @@ pub struct Logged {
     pub index: Option<u64>,
 }
 
+/// What a price was locked against.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reserved {
+    /// Index of the rate card's entry it was priced by.
+    pub card: u64,
+    /// The program's day whose cap it counts against, if there is one.
+    pub day: Option<u32>,
+}
+
 /// What was decided at acceptance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Accepted {
@@ -211,6 +220,8 @@ pub struct Journey {
     pub held: Option<Held>,
     /// The price, once locked, and its currency.
     pub price: Option<(Currency, Price)>,
+    /// What the price was locked against: needed until acceptance.
+    pub reserved: Option<Reserved>,
     /// What was decided at acceptance.
     pub accepted: Option<Accepted>,
     /// Payouts, the last one is current.
@@ -248,6 +259,7 @@ impl Journey {
             signals: Vec::new(),
             held: None,
             price: None,
+            reserved: None,
             accepted: None,
             payouts: Vec::new(),
             withdrawn: None,
@@ -263,7 +275,11 @@ impl Journey {
         if self.timeline.len() >= limits::TIMELINE_MAX {
             self.timeline.remove(1);
         }
-        self.timeline.push(Event { at, stage: self.stage, kind });
+        self.timeline.push(Event {
+            at,
+            stage: self.stage,
+            kind,
+        });
     }
 
     /// Records a movement of money and hands it back for the ledger.
@@ -282,7 +298,9 @@ impl Journey {
 
     /// Whether an entry of this journey has no index yet.
     pub fn waits_for_log(&self) -> bool {
-        self.accepted.as_ref().is_some_and(|accepted| accepted.entry.index.is_none())
+        self.accepted
+            .as_ref()
+            .is_some_and(|accepted| accepted.entry.index.is_none())
     }
 }
 

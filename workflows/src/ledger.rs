@@ -6,9 +6,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// An account of one shard.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Account {
     /// The outside that deposits came from; its balance is what was deposited, negative.
@@ -60,12 +58,17 @@ impl Ledger {
 
     /// The balance of an account, in micro-units.
     pub fn balance(&self, currency: Currency, account: Account) -> i128 {
-        self.balances.get(&(currency, account)).copied().unwrap_or(0)
+        self.balances
+            .get(&(currency, account))
+            .copied()
+            .unwrap_or(0)
     }
 
     /// Every balance that was ever touched.
     pub fn balances(&self) -> impl Iterator<Item = (Currency, Account, i128)> + '_ {
-        self.balances.iter().map(|((currency, account), micro)| (*currency, *account, *micro))
+        self.balances
+            .iter()
+            .map(|((currency, account), micro)| (*currency, *account, *micro))
     }
 
     /// Adds another shard's balances to these.
@@ -77,7 +80,11 @@ impl Ledger {
 
     /// Every currency in use.
     pub fn currencies(&self) -> Vec<Currency> {
-        let mut all: Vec<Currency> = self.balances.keys().map(|(currency, _)| *currency).collect();
+        let mut all: Vec<Currency> = self
+            .balances
+            .keys()
+            .map(|(currency, _)| *currency)
+            .collect();
         all.dedup();
         all
     }

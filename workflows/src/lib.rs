@@ -18,6 +18,7 @@ pub mod lease;
 pub mod ledger;
 pub mod limits;
 pub mod money;
+pub mod payout;
 pub mod policy;
 pub mod price;
 pub mod program;

@@ -86,7 +86,13 @@ impl Reason {
     pub fn own(stage: &str, word: &str) -> Self {
         let mut word: String = word
             .chars()
-            .map(|c| if c.is_ascii_lowercase() || c.is_ascii_digit() { c } else { '_' })
+            .map(|c| {
+                if c.is_ascii_lowercase() || c.is_ascii_digit() {
+                    c
+                } else {
+                    '_'
+                }
+            })
             .collect();
         word.truncate(crate::limits::NAME_BYTES_MAX);
         Self(format!("{stage}_{word}"))
@@ -246,6 +252,8 @@ pub enum Outcome {
     ParkUntil(Timestamp),
     /// Come back at this signal.
     ParkForSignal(String),
+    /// Something else is not decided yet: come back at this time.
+    Wait(Wait, Timestamp),
     /// No decision.
     Failed(Failure),
 }

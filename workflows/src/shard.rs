@@ -10,6 +10,8 @@ mod budget;
 mod control;
 mod decide;
 mod log;
+mod memory;
+mod payout;
 mod standing;
 
 use crate::codec::{self, encode};
@@ -20,9 +22,9 @@ use crate::entry::DataKey;
 use crate::id::{Arrival, ContributorKey, IdKey, ShardId};
 use crate::inbox::{Item, Lane};
 use crate::journey::{Journey, State};
+use crate::limits;
 use crate::program::Program;
 use crate::request::{Failure, Reason, Request};
-use crate::submission::Submission;
 use crate::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -45,7 +47,10 @@ pub struct World {
 impl World {
     /// The newest version of a workflow by name.
     pub fn newest(&self, name: &str) -> Option<&Arc<Definition>> {
-        let named = self.workflows.values().filter(|definition| definition.pin.name == name);
+        let named = self
+            .workflows
+            .values()
+            .filter(|definition| definition.pin.name == name);
         named.max_by_key(|definition| definition.pin.version)
     }
 }
@@ -87,6 +92,18 @@ pub enum Proposal {
         /// How.
         failure: Failure,
     },
+}
+
+impl Proposal {
+    /// Whether it is about a stage that is done: said by an actor of before a restart.
+    fn is_stale(&self, stage: u8) -> bool {
+        match self {
+            Self::Advance { next, .. } => *next <= stage,
+            Self::Reject { stage: at, .. }
+            | Self::Park { stage: at, .. }
+            | Self::Failed { stage: at, .. } => *at < stage,
+        }
+    }
 }
 
 /// What may leave once the commit is durable.
@@ -187,6 +204,12 @@ pub struct Shard {
     state: ShardState,
     contributors: HashMap<ContributorKey, Resident>,
     journeys: HashMap<Arrival, Moving>,
+    /// Journeys that stand or ended with a seal that may not be durable yet, and those that stand
+    /// while their entry waits for its index.
+    leaving: BTreeMap<Arrival, (u64, Moving)>,
+    /// Indices that nobody in memory waited for, by outbox position, with the seal they ride in.
+    indices: BTreeMap<u64, (u64, u64)>,
+    card_hashes: BTreeMap<String, [u8; 16]>,
     log_waits: BTreeMap<u64, Waiter>,
     budget_waits: BTreeMap<String, VecDeque<Arrival>>,
     draft: Draft,
@@ -196,8 +219,12 @@ pub struct Shard {
 impl Shard {
     /// A shard with the state the store has, without any journey.
     pub fn new(id: ShardId, world: Arc<World>, state: ShardState) -> Self {
+        let hash = |(id, program): (&String, &Program)| (id.clone(), program.card_hash());
         let mut shard = Self {
             id,
+            card_hashes: world.programs.iter().map(hash).collect(),
+            leaving: BTreeMap::new(),
+            indices: BTreeMap::new(),
             world,
             state,
             contributors: HashMap::new(),
@@ -209,7 +236,9 @@ impl Shard {
         };
         for (program, home) in &shard.state.homes {
             if let Some((_, position)) = home.card_due {
-                shard.log_waits.insert(position, Waiter::Card(program.clone()));
+                shard
+                    .log_waits
+                    .insert(position, Waiter::Card(program.clone()));
             }
         }
         shard
@@ -224,84 +253,6 @@ impl Shard {
     pub fn now(&mut self, clock: Timestamp) -> Timestamp {
         self.state.now = self.state.now.max(clock);
         self.state.now
-    }
-
-    /// Journeys in memory.
-    pub fn moving(&self) -> usize {
-        self.journeys.len()
-    }
-
-    /// One journey in memory.
-    pub fn journey(&self, arrival: Arrival) -> Option<&Journey> {
-        self.journeys.get(&arrival).map(|moving| &moving.journey)
-    }
-
-    /// Whether a contributor's row is in memory.
-    pub fn knows(&self, key: ContributorKey) -> bool {
-        self.contributors.contains_key(&key)
-    }
-
-    /// Brings a contributor's row into memory, or counts one more user of it.
-    pub fn retain(&mut self, key: ContributorKey, row: impl FnOnce() -> Contributor) {
-        let fresh = || Resident { row: row(), users: 0, changed: 0 };
-        self.contributors.entry(key).or_insert_with(fresh).users += 1;
-    }
-
-    /// One user less; the row stays until [`Self::evict`].
-    pub fn release(&mut self, key: ContributorKey) {
-        if let Some(resident) = self.contributors.get_mut(&key) {
-            resident.users = resident.users.saturating_sub(1);
-        }
-    }
-
-    /// Lets rows go that nobody uses and whose last change is durable: every seal up to
-    /// `committed` is. Call it only while no read of contributors is under way, or a stale row
-    /// could come back.
-    pub fn evict(&mut self, committed: u64) {
-        let dirty = &self.draft.contributors;
-        self.contributors.retain(|key, resident| {
-            resident.users > 0 || resident.changed > committed || dirty.contains(key)
-        });
-    }
-
-    /// How many seals there were; the number of the last one.
-    pub fn seals(&self) -> u64 {
-        self.seals
-    }
-
-    /// A contributor's row in memory.
-    pub fn contributor(&self, key: ContributorKey) -> Option<&Contributor> {
-        self.contributors.get(&key).map(|resident| &resident.row)
-    }
-
-    /// Lets an inbox item in as a new journey. Its contributor must be retained for it.
-    pub fn admit(&mut self, arrival: Arrival, submission: Submission, data_key: DataKey) {
-        let workflow = self.pin(&submission);
-        let journey = Journey::begin(arrival, submission, workflow);
-        let moving =
-            Moving { journey, data_key, stored: false, in_inbox: true, proposal: None };
-        self.journeys.insert(arrival, moving);
-    }
-
-    /// Takes up a journey that has a row. Its contributor must be retained for it.
-    pub fn resume(&mut self, journey: Journey, data_key: DataKey) {
-        let arrival = journey.arrival;
-        if let Some(accepted) = &journey.accepted
-            && accepted.entry.index.is_none()
-        {
-            self.log_waits.insert(accepted.entry.position, Waiter::Journey(arrival));
-        }
-        let moving = Moving { journey, data_key, stored: true, in_inbox: false, proposal: None };
-        self.journeys.insert(arrival, moving);
-    }
-
-    fn pin(&self, submission: &Submission) -> WorkflowRef {
-        let program = self.world.programs.get(&submission.program);
-        let workflow = program.and_then(|program| self.world.newest(&program.workflow));
-        workflow.map_or_else(
-            || WorkflowRef { name: String::new(), version: 0, hash: [0; 16] },
-            |definition| definition.pin.clone(),
-        )
     }
 
     /// Notes which ids are admitted; rides in the next commit.
@@ -342,39 +293,65 @@ impl Shard {
         self.seals += 1;
         self.seal_entries(&mut draft)?;
         for arrival in &draft.journeys {
-            let Some(moving) = self.journeys.get_mut(arrival) else { continue };
+            let Some(moving) = self.journeys.get_mut(arrival) else {
+                continue;
+            };
             seal_row(&mut draft.commit, moving, Place::Active)?;
-            let standing = matches!(moving.journey.state, State::Parked { .. } | State::Paused { .. });
+            let standing = matches!(
+                moving.journey.state,
+                State::Parked { .. } | State::Paused { .. }
+            );
             if standing && let Some(gone) = self.journeys.remove(arrival) {
-                self.release_of(&gone);
+                self.leaving.insert(*arrival, (self.seals, gone));
             }
         }
         for mut moving in std::mem::take(&mut draft.ended) {
             seal_row(&mut draft.commit, &mut moving, Place::Finished)?;
-            self.release_of(&moving);
+            self.leaving
+                .insert(moving.journey.arrival, (self.seals, moving));
         }
         for key in &draft.contributors {
             if let Some(resident) = self.contributors.get_mut(key) {
                 resident.changed = self.seals;
-                draft.commit.contributors.push((*key, encode(&resident.row)?));
+                draft
+                    .commit
+                    .contributors
+                    .push((*key, encode(&resident.row)?));
             }
         }
         draft.commit.state = encode(&self.state)?;
-        Ok(Some(Sealed { commit: draft.commit, effects: draft.effects }))
+        Ok(Some(Sealed {
+            commit: draft.commit,
+            effects: draft.effects,
+        }))
     }
 
-    fn release_of(&mut self, moving: &Moving) {
-        self.release(self.world.key.contributor(&moving.journey.submission.contributor));
-    }
-
+    /// Entries become outbox rows, in order, none longer than a row may be.
     fn seal_entries(&mut self, draft: &mut Draft) -> Result<(), codec::Error> {
-        if draft.entries.is_empty() {
-            return Ok(());
+        let mut from = self.state.outbox_next - draft.entries.len() as u64;
+        let mut rows: Vec<OutboxRow> = Vec::new();
+        let mut bytes = 0;
+        for entry in std::mem::take(&mut draft.entries) {
+            bytes += entry.len();
+            match rows.last_mut() {
+                Some(row) if bytes <= limits::OUTBOX_ROW_BYTES_MAX => row.0.push(entry),
+                _ => {
+                    bytes = entry.len();
+                    rows.push(OutboxRow(vec![entry]));
+                }
+            }
         }
-        let entries = std::mem::take(&mut draft.entries);
-        let from = self.state.outbox_next - entries.len() as u64;
-        draft.commit.outbox_put.push((from, encode(&OutboxRow(entries.clone()))?));
-        draft.effects.insert(0, Effect::Offer { from, entries });
+        let mut offers = Vec::with_capacity(rows.len());
+        for row in rows {
+            draft.commit.outbox_put.push((from, encode(&row)?));
+            let after = from + row.0.len() as u64;
+            offers.push(Effect::Offer {
+                from,
+                entries: row.0,
+            });
+            from = after;
+        }
+        draft.effects.splice(0..0, offers);
         Ok(())
     }
 
@@ -412,7 +389,9 @@ impl Shard {
 
 fn seal_row(commit: &mut Commit, moving: &mut Moving, place: Place) -> Result<(), codec::Error> {
     let arrival = moving.journey.arrival;
-    commit.journeys.push((arrival, place, moving.stored, encode(&moving.journey)?));
+    commit
+        .journeys
+        .push((arrival, place, moving.stored, encode(&moving.journey)?));
     if std::mem::take(&mut moving.in_inbox) {
         commit.inbox_remove.push((Lane::Intake, arrival));
     }

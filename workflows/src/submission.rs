@@ -101,6 +101,22 @@ pub struct Consent {
     pub at: Timestamp,
 }
 
+impl Consent {
+    /// About how many bytes it takes in its contributor's row.
+    pub fn bytes(&self) -> usize {
+        let texts = [
+            &self.contributor,
+            &self.grant,
+            &self.program,
+            &self.terms.version,
+            &self.terms.sha256,
+            &self.terms.uri,
+        ];
+        let purposes: usize = self.purposes.iter().map(|purpose| purpose.len() + 4).sum();
+        texts.iter().map(|text| text.len() + 4).sum::<usize>() + purposes + 64
+    }
+}
+
 /// What a withdrawal takes back.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Scope {

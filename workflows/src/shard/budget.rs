@@ -3,7 +3,7 @@
 use super::{Effect, Shard, Waiter};
 use crate::allotment::{Answer, Card, Home, Message, Moved, Transfer};
 use crate::entry;
-use crate::id::{Bucket, ShardId};
+use crate::id::{Arrival, Bucket, ShardId};
 use crate::inbox::Item;
 use crate::ledger::{Account, Posting};
 use crate::money::Currency;
@@ -21,15 +21,22 @@ impl Shard {
         let ids: Vec<String> = world.programs.keys().filter(here).cloned().collect();
         for id in ids {
             let program = &world.programs[&id];
-            let hash = program.card_hash();
+            let hash = self.card_hashes[&id];
             if !self.state.homes.contains_key(&id) {
                 let micro = program.budget_micro;
-                let home = Home { balance: micro, deposited: micro, ..Home::default() };
+                let home = Home {
+                    balance: micro,
+                    deposited: micro,
+                    ..Home::default()
+                };
                 self.state.homes.insert(id.clone(), home);
                 self.book(program.currency, Account::Deposits, Account::Home, micro);
             }
             let due = self.state.homes.get(&id).is_some_and(|home| {
-                let newest = home.card_due.map(|(hash, _)| hash).or(home.card.map(|c| c.hash));
+                let newest = home
+                    .card_due
+                    .map(|(hash, _)| hash)
+                    .or(home.card.map(|c| c.hash));
                 newest != Some(hash)
             });
             if due {
@@ -68,8 +75,12 @@ impl Shard {
     /// The card's entry has its index: the card is in force, and asks are answered.
     pub(super) fn card_logged(&mut self, program: &str, index: u64) {
         let slices = self.slices();
-        let Some(home) = self.state.homes.get_mut(program) else { return };
-        let Some((hash, _)) = home.card_due.take() else { return };
+        let Some(home) = self.state.homes.get_mut(program) else {
+            return;
+        };
+        let Some((hash, _)) = home.card_due.take() else {
+            return;
+        };
         home.card = Some(Card { hash, index });
         let answer = home.settle(slices);
         self.answer(program, answer);
@@ -82,14 +93,29 @@ impl Shard {
     }
 
     fn send(&mut self, to: ShardId, program: &str, message: Message) {
-        let transfer = Transfer { program: program.to_owned(), from: self.id, message };
-        self.effect(Effect::Post { shard: to, item: Item::Transfer(transfer) });
+        let transfer = Transfer {
+            program: program.to_owned(),
+            from: self.id,
+            message,
+        };
+        self.effect(Effect::Post {
+            shard: to,
+            item: Item::Transfer(transfer),
+        });
     }
 
     /// Takes a transfer in; proposals that it lets go on are decided again.
     pub fn transfer(&mut self, transfer: &Transfer, now: Timestamp, random: u64) {
         let slices = self.slices();
-        let Transfer { program, from, message } = transfer;
+        let Transfer {
+            program,
+            from,
+            message,
+        } = transfer;
+        if !self.world.programs.contains_key(program) {
+            // Nothing moves and nothing is answered: the sender says it again.
+            return;
+        }
         match message {
             Message::Ask { number, want } => {
                 if let Some(home) = self.state.homes.get_mut(program) {
@@ -103,7 +129,12 @@ impl Shard {
                     self.answer(program, answer);
                 }
             }
-            Message::Grant { number, micro, card, exhausted } => {
+            Message::Grant {
+                number,
+                micro,
+                card,
+                exhausted,
+            } => {
                 self.granted(program, (*number, *micro), *card, *exhausted, now, random);
             }
             Message::Recall => {
@@ -137,14 +168,24 @@ impl Shard {
         }
         self.book_program(program, Account::Transit, Account::Allotment, micro);
         let waiting = self.budget_waits.remove(program).unwrap_or_default();
-        self.decide_again(waiting, now, random);
+        self.decide_again(program, waiting, now, random);
     }
 
-    fn decide_again(&mut self, waiting: VecDeque<u64>, now: Timestamp, random: u64) {
-        for arrival in waiting {
+    /// In the order they came, until one has to wait again: what it asked for comes first.
+    fn decide_again(
+        &mut self,
+        program: &str,
+        mut waiting: VecDeque<Arrival>,
+        now: Timestamp,
+        random: u64,
+    ) {
+        while let Some(arrival) = waiting.pop_front() {
             let moving = self.journeys.get_mut(&arrival);
             if let Some(proposal) = moving.and_then(|moving| moving.proposal.take()) {
                 self.propose(arrival, proposal, now, random);
+            }
+            if let Some(again) = self.budget_waits.get_mut(program) {
+                again.append(&mut waiting);
             }
         }
     }
@@ -173,7 +214,9 @@ impl Shard {
 
     fn book(&mut self, currency: Currency, from: Account, to: Account, micro: u64) {
         if micro > 0 {
-            self.state.ledger.post(currency, Posting { from, to, micro });
+            self.state
+                .ledger
+                .post(currency, Posting { from, to, micro });
         }
         self.draft.touched = true;
     }

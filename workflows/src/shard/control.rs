@@ -1,13 +1,11 @@
 //! The control lane: consents, withdrawals, and words on one journey.
 
 use super::{Moving, Shard};
-use crate::codec::{self, encode};
-use crate::commit::Place;
 use crate::contributor::TooManyGrants;
 use crate::entry::DataKey;
 use crate::id::{Arrival, ContributorKey};
 use crate::inbox::Lane;
-use crate::journey::{Journey, State, WithdrawnAt};
+use crate::journey::{EventKind, Journey, State, WithdrawnAt};
 use crate::submission::{Consent, Mark, Scope};
 use crate::time::Timestamp;
 
@@ -25,7 +23,10 @@ pub enum Chain {
 impl Shard {
     /// An inbox item of the control lane is dealt with: it goes with the open commit.
     pub fn done(&mut self, arrival: Arrival) {
-        self.draft.commit.inbox_remove.push((Lane::Control, arrival));
+        self.draft
+            .commit
+            .inbox_remove
+            .push((Lane::Control, arrival));
         self.draft.touched = true;
     }
 
@@ -47,101 +48,147 @@ impl Shard {
     /// Takes a withdrawal in; says where the walk along the contributor's journeys begins. The
     /// contributor must be retained.
     pub fn withdraw(&mut self, key: ContributorKey, mark: &Mark, now: Timestamp) -> Chain {
-        let Some(resident) = self.contributors.get_mut(&key) else { return Chain::Done };
+        let Some(resident) = self.contributors.get_mut(&key) else {
+            return Chain::Done;
+        };
         resident.row.withdraw(mark.clone());
         let latest = resident.row.latest;
         self.draft.contributors.insert(key);
         self.draft.touched = true;
         let mine = |moving: &&Moving| {
-            self.world.key.contributor(&moving.journey.submission.contributor) == key
+            self.world
+                .key
+                .contributor(&moving.journey.submission.contributor)
+                == key
         };
-        let arrivals: Vec<Arrival> =
-            self.journeys.values().filter(mine).map(|moving| moving.journey.arrival).collect();
+        let mut arrivals: Vec<Arrival> = self
+            .journeys
+            .values()
+            .filter(mine)
+            .map(|moving| moving.journey.arrival)
+            .collect();
+        arrivals.sort_unstable();
         for arrival in arrivals {
-            self.withdraw_moving(arrival, mark, now);
+            self.withdraw_moving(arrival, mark, false, now);
         }
         latest.map_or(Chain::Done, Chain::Next)
     }
 
-    fn withdraw_moving(&mut self, arrival: Arrival, mark: &Mark, now: Timestamp) {
-        let Some(mut moving) = self.journeys.remove(&arrival) else { return };
-        if self.mark_withdrawn(&mut moving.journey, mark, now) {
-            moving.data_key = DataKey::blind(&self.world.key, moving.journey.submission.id);
+    /// A journey that was accepted is marked; one that stands, or waits for budget, ends. Where a
+    /// stage is at work, its outcome comes too late and ends it then.
+    fn withdraw_moving(&mut self, arrival: Arrival, mark: &Mark, idle: bool, now: Timestamp) {
+        let Some(mut moving) = self.journeys.remove(&arrival) else {
+            return;
+        };
+        let idle = idle || moving.journey.state != State::Moving || moving.proposal.is_some();
+        if idle && self.is_withdrawn(&moving.journey, now) {
+            self.journeys.insert(arrival, moving);
+            self.cancel_standing(arrival);
+            if let Some(moving) = self.journeys.remove(&arrival) {
+                self.end(moving, State::Withdrawn, now);
+            }
+            return;
+        }
+        if self.mark_withdrawn(&mut moving, mark, now) {
             self.touch(arrival);
         }
         self.journeys.insert(arrival, moving);
     }
 
-    /// One step of the walk, over a journey that was just read from the store. In memory it was
-    /// dealt with already.
-    pub fn withdraw_standing(
-        &mut self,
-        mut journey: Journey,
-        mark: &Mark,
-        now: Timestamp,
-    ) -> Result<Chain, codec::Error> {
-        let next = journey.previous.map_or(Chain::Done, Chain::Next);
-        if self.journeys.contains_key(&journey.arrival) {
-            return Ok(next);
+    /// One step of the walk, over a journey that was just read from the store, or that
+    /// [`Shard::journey`] has. What memory has of it goes before the row. An index that stands in
+    /// a sequenced row must be filled in.
+    pub fn withdraw_standing(&mut self, journey: Journey, mark: &Mark, now: Timestamp) -> Chain {
+        let arrival = journey.arrival;
+        let known = self.journey(arrival);
+        let current = known.unwrap_or(&journey);
+        let next = current.previous.map_or(Chain::Done, Chain::Next);
+        let (in_memory, ended) = (known.is_some(), current.state.is_terminal());
+        if !in_memory && journey.waits_for_log() {
+            return Chain::NotYet;
         }
-        if journey.accepted.is_none() {
-            if !journey.state.is_terminal() && self.takes_back(mark, &journey) {
-                self.end_standing(journey, now);
+        let ended_now = |moving: &Moving| moving.journey.arrival == arrival;
+        if let Some(nth) = self.draft.ended.iter().position(ended_now) {
+            let mut moving = self.draft.ended.swap_remove(nth);
+            self.mark_withdrawn(&mut moving, mark, now);
+            self.draft.ended.push(moving);
+            return next;
+        }
+        if !in_memory {
+            if ended && !self.is_broken(&journey, mark) {
+                return next;
             }
-            return Ok(next);
+            // It is in memory until its change is durable, under a user of its own.
+            let key = self.world.key.contributor(&journey.submission.contributor);
+            self.retain(key, crate::contributor::Contributor::default);
+            let data_key = DataKey::blind(&self.world.key, journey.submission.id);
+            let moving = Moving {
+                journey,
+                data_key,
+                stored: !ended,
+                in_inbox: false,
+                proposal: None,
+            };
+            self.leaving.insert(arrival, (self.seals, moving));
         }
-        if journey.waits_for_log() {
-            return Ok(Chain::NotYet);
+        if let Some((seal, mut moving)) = self.leaving.remove(&arrival) {
+            if !ended {
+                self.journeys.insert(arrival, moving);
+            } else if self.mark_withdrawn(&mut moving, mark, now) {
+                self.draft.ended.push(moving);
+            } else {
+                self.leaving.insert(arrival, (seal, moving));
+            }
         }
-        if self.mark_withdrawn(&mut journey, mark, now) {
-            let terminal = journey.state.is_terminal();
-            let place = if terminal { Place::Finished } else { Place::Active };
-            let row = (journey.arrival, place, !terminal, encode(&journey)?);
-            self.draft.commit.journeys.push(row);
-        }
-        Ok(next)
+        self.withdraw_moving(arrival, mark, !in_memory, now);
+        self.stand_again(arrival);
+        next
     }
 
-    fn end_standing(&mut self, journey: Journey, now: Timestamp) {
-        if let State::Parked { until: Some(due), .. } = journey.state {
-            self.draft.commit.timers_remove.push((due, journey.arrival));
+    /// A journey that was only looked at goes where standing journeys go.
+    fn stand_again(&mut self, arrival: Arrival) {
+        let stands = self
+            .journeys
+            .get(&arrival)
+            .is_some_and(|m| m.journey.state != State::Moving);
+        if stands
+            && !self.draft.journeys.contains(&arrival)
+            && let Some(moving) = self.journeys.remove(&arrival)
+        {
+            self.leaving.insert(arrival, (self.seals, moving));
         }
-        let key = self.world.key.contributor(&journey.submission.contributor);
-        let data_key = DataKey::blind(&self.world.key, journey.submission.id);
-        self.retain(key, crate::contributor::Contributor::default);
-        let moving = Moving { journey, data_key, stored: true, in_inbox: false, proposal: None };
-        self.end(moving, State::Withdrawn, now);
     }
 
-    /// Whether a mark takes back what a journey stands on that has not been accepted.
-    fn takes_back(&self, mark: &Mark, journey: &Journey) -> bool {
-        let key = self.world.key.contributor(&journey.submission.contributor);
-        let program = &journey.submission.program;
-        let Some(contributor) = self.contributor(key) else { return false };
-        contributor.grants.iter().any(|grant| {
-            grant.consent.program == *program
-                && grant.position < journey.arrival
-                && contributor.mark_of(grant) == Some(mark)
-        }) && mark.position > journey.arrival
-    }
-
-    /// Marks an accepted journey: the entry follows, key and blob go at once.
-    fn mark_withdrawn(&mut self, journey: &mut Journey, mark: &Mark, now: Timestamp) -> bool {
-        let Some(held) = &journey.held else { return false };
+    /// Whether a mark takes back the grant that an accepted journey pinned.
+    fn is_broken(&self, journey: &Journey, mark: &Mark) -> bool {
+        let Some(held) = &journey.held else {
+            return false;
+        };
         let program = &journey.submission.program;
         let broken = match &mark.scope {
             Scope::Grant(grant) => *grant == held.grant,
             Scope::Program(name) => name == program && mark.position > held.position,
             Scope::All => mark.position > held.position,
         };
-        if !broken || journey.accepted.is_none() || journey.withdrawn.is_some() {
+        broken && journey.accepted.is_some() && journey.withdrawn.is_none()
+    }
+
+    /// Marks an accepted journey: the entry follows, key and blob go at once.
+    fn mark_withdrawn(&mut self, moving: &mut Moving, mark: &Mark, now: Timestamp) -> bool {
+        if !self.is_broken(&moving.journey, mark) {
             return false;
         }
+        let journey = &mut moving.journey;
         let scope = mark.scope.clone();
-        journey.withdrawn = Some(WithdrawnAt { at: mark.at, scope, entry: None });
-        journey.note(now, crate::journey::EventKind::Withdrawn);
+        journey.withdrawn = Some(WithdrawnAt {
+            at: mark.at,
+            scope,
+            entry: None,
+        });
+        journey.note(now, EventKind::Withdrawn);
         self.log_withdrawal(journey);
         self.erase(journey.submission.data_key);
+        moving.data_key = DataKey::blind(&self.world.key, journey.submission.id);
         true
     }
 }

@@ -5,16 +5,15 @@ use crate::contributor::{Contributor, Refusal};
 use crate::definition::Effect as StageEffect;
 use crate::entry;
 use crate::id::Arrival;
-use crate::journey::{Accepted, EventKind, Held, Logged, Payout, PayoutState, State};
+use crate::journey::{Accepted, EventKind, Held, Journey, Logged, Reserved, State};
 use crate::ledger::{Account, Posting};
 use crate::limits;
-use crate::money::whole_units;
 use crate::price::{Capped, price};
-use crate::request::{Cause, Failure, Reason, Request};
+use crate::request::{Cause, Failure, Reason, Request, Wait};
 use crate::time::Timestamp;
 
 /// Why a request was not granted.
-enum Denied {
+pub(super) enum Denied {
     /// The contribution is rejected for this.
     Reject(Reason),
     /// Consent was taken back before acceptance.
@@ -26,11 +25,11 @@ enum Denied {
 }
 
 /// What one decision changes; written back only if every request is granted.
-struct Trial {
-    contributor: Contributor,
-    contributor_changed: bool,
-    postings: Vec<Posting>,
-    entry: Option<Vec<u8>>,
+pub(super) struct Trial {
+    pub(super) contributor: Contributor,
+    pub(super) contributor_changed: bool,
+    pub(super) postings: Vec<Posting>,
+    pub(super) entry: Option<Vec<u8>>,
     allotment: u64,
 }
 
@@ -38,37 +37,53 @@ impl Shard {
     /// Decides a proposal. What follows from it comes as effects of the next sealed commit; a
     /// proposal that waits for budget is kept and decided again when the home shard answers.
     pub fn propose(&mut self, arrival: Arrival, proposal: Proposal, now: Timestamp, random: u64) {
-        let Some(mut moving) = self.journeys.remove(&arrival) else { return };
-        if moving.journey.state != State::Moving {
+        let Some(mut moving) = self.journeys.remove(&arrival) else {
+            return;
+        };
+        if moving.journey.state != State::Moving || proposal.is_stale(moving.journey.stage) {
             self.journeys.insert(arrival, moving);
             return;
         }
-        if self.is_withdrawn(&moving, now) {
+        if self.is_withdrawn(&moving.journey, now) {
             self.end(moving, State::Withdrawn, now);
             return;
         }
         match proposal {
-            Proposal::Advance { outputs, requests, next } => {
-                match self.advance(&mut moving, &requests, now) {
-                    Ok(()) => self.advanced(moving, outputs, next, now),
-                    Err(Denied::Reject(reason)) => self.reject(moving, reason, now),
-                    Err(Denied::Withdrawn) => self.end(moving, State::Withdrawn, now),
-                    Err(Denied::Budget) => {
-                        let program = moving.journey.submission.program.clone();
-                        moving.proposal = Some(Proposal::Advance { outputs, requests, next });
-                        self.journeys.insert(arrival, moving);
-                        self.budget_waits.entry(program).or_default().push_back(arrival);
-                    }
-                    Err(Denied::Impossible(detail)) => {
-                        self.pause(moving, Cause::Permanent, detail.to_owned(), now);
-                    }
+            Proposal::Advance {
+                outputs,
+                requests,
+                next,
+            } => match self.advance(&mut moving, &outputs, &requests, now) {
+                Ok(()) => self.advanced(moving, outputs, next, now),
+                Err(Denied::Reject(reason)) => self.reject(moving, reason, now),
+                Err(Denied::Withdrawn) => self.end(moving, State::Withdrawn, now),
+                Err(Denied::Budget) => {
+                    let program = moving.journey.submission.program.clone();
+                    moving.proposal = Some(Proposal::Advance {
+                        outputs,
+                        requests,
+                        next,
+                    });
+                    self.journeys.insert(arrival, moving);
+                    self.budget_waits
+                        .entry(program)
+                        .or_default()
+                        .push_back(arrival);
                 }
-            }
+                Err(Denied::Impossible(detail)) => {
+                    self.pause(moving, Cause::Permanent, detail.to_owned(), now);
+                }
+            },
             Proposal::Reject { stage, reason } => {
                 moving.journey.stage = stage;
                 self.reject(moving, reason, now);
             }
-            Proposal::Park { stage, wait, until, signal } => {
+            Proposal::Park {
+                stage,
+                wait,
+                until,
+                signal,
+            } => {
                 self.enter(&mut moving, stage, now);
                 self.park(moving, wait, until, signal, now);
             }
@@ -89,26 +104,46 @@ impl Shard {
         }
     }
 
-    /// Whether the grant that covered this journey was taken back before acceptance.
-    fn is_withdrawn(&self, moving: &Moving, now: Timestamp) -> bool {
-        let journey = &moving.journey;
+    /// Whether what covered this journey was taken back before acceptance, and nothing else
+    /// covers it. A journey that pinned a grant which was taken back pins another at acceptance.
+    pub(super) fn is_withdrawn(&self, journey: &Journey, now: Timestamp) -> bool {
         let Some(program) = self.world.programs.get(&journey.submission.program) else {
             return false;
         };
         let key = self.world.key.contributor(&journey.submission.contributor);
-        let Some(contributor) = self.contributor(key) else { return false };
+        let Some(contributor) = self.contributor(key) else {
+            return false;
+        };
+        if journey.accepted.is_some() {
+            return false;
+        }
         let covering = contributor.covering(program, &journey.submission, journey.arrival, now);
-        journey.accepted.is_none() && covering == Err(Refusal::WithdrawnSince)
+        match &journey.held {
+            Some(held) => contributor.is_taken_back(&held.grant) && covering.is_err(),
+            None => covering == Err(Refusal::WithdrawnSince),
+        }
     }
 
     fn advance(
         &mut self,
         moving: &mut Moving,
+        outputs: &[(u8, Vec<u8>)],
         requests: &[(u8, Request)],
         now: Timestamp,
     ) -> Result<(), Denied> {
         if requests.len() > limits::REQUESTS_MAX * limits::STAGES_MAX {
             return Err(Denied::Impossible("too many requests"));
+        }
+        let bytes = moving
+            .journey
+            .outputs
+            .iter()
+            .chain(outputs)
+            .map(|(_, json)| json.len());
+        if bytes.sum::<usize>() > limits::OUTPUTS_BYTES_MAX {
+            return Err(Denied::Impossible(
+                "the outputs of all stages are too large together",
+            ));
         }
         let submission = &moving.journey.submission;
         let key = self.world.key.contributor(&submission.contributor);
@@ -162,7 +197,10 @@ impl Shard {
     }
 
     fn place_entry(&mut self, moving: &mut Moving, position: u64, was_accepted: bool) {
-        let logged = Logged { position, index: None };
+        let logged = Logged {
+            position,
+            index: None,
+        };
         let journey = &mut moving.journey;
         if was_accepted {
             if let Some(payout) = journey.payouts.last_mut() {
@@ -170,7 +208,8 @@ impl Shard {
             }
         } else if let Some(accepted) = &mut journey.accepted {
             accepted.entry = logged;
-            self.log_waits.insert(position, Waiter::Journey(journey.arrival));
+            self.log_waits
+                .insert(position, Waiter::Journey(journey.arrival));
         }
     }
 
@@ -192,7 +231,9 @@ impl Shard {
             Request::Count { counter, limit } => {
                 trial.contributor_changed = true;
                 let counted = trial.contributor.count(counter, *limit);
-                counted.then_some(()).ok_or(Denied::Reject(Reason::known("cap_reached")))
+                counted
+                    .then_some(())
+                    .ok_or(Denied::Reject(Reason::known("cap_reached")))
             }
             // The content index answered before the proposal: it spans shards.
             Request::Claim => Ok(()),
@@ -207,9 +248,14 @@ impl Shard {
 
     fn grant_hold(&self, moving: &mut Moving, trial: &Trial, now: Timestamp) -> Result<(), Denied> {
         let journey = &mut moving.journey;
+        if journey.accepted.is_some() {
+            return Ok(());
+        }
         let program = self.program(&journey.submission.program)?;
         let covering =
-            trial.contributor.covering(program, &journey.submission, journey.arrival, now);
+            trial
+                .contributor
+                .covering(program, &journey.submission, journey.arrival, now);
         let grant = covering.map_err(|refusal| match refusal {
             Refusal::WithdrawnSince => Denied::Withdrawn,
             other => Denied::Reject(refusal_reason(other)),
@@ -231,6 +277,14 @@ impl Shard {
         now: Timestamp,
     ) -> Result<(), Denied> {
         let journey = &mut moving.journey;
+        if journey.price.is_some() {
+            return Err(Denied::Impossible("reserved twice"));
+        }
+        if units > limits::INTEGER_MAX {
+            return Err(Denied::Impossible(
+                "more units than a public entry can carry",
+            ));
+        }
         let name = journey.submission.program.clone();
         let program = self.program(&name)?;
         let task = program.tasks.get(&journey.submission.task);
@@ -243,28 +297,33 @@ impl Shard {
             return Err(Denied::Reject(Reason::known("cap_reached")));
         }
         let currency = program.currency;
-        let capped_by_day = program.day_cap_micro.is_some();
-        self.spend(&name, trial.allotment, price.micro)?;
+        let day = program.day_cap_micro.map(|_| day);
+        let card = self.spend(&name, trial.allotment, price.micro)?;
         trial.allotment -= price.micro;
-        if capped_by_day {
+        if let Some(day) = day {
             trial.contributor.count_day(&name, day, price.micro);
             trial.contributor_changed = true;
         }
-        trial.postings.push(journey.post(Account::Allotment, Account::Reserved, price.micro));
+        journey.reserved = Some(Reserved { card, day });
+        trial
+            .postings
+            .push(journey.post(Account::Allotment, Account::Reserved, price.micro));
         journey.price = Some((currency, price));
         Ok(())
     }
 
-    /// Whether `micro` can be spent by the card in force; else asks the home for more.
-    fn spend(&mut self, program: &str, balance: u64, micro: u64) -> Result<(), Denied> {
-        let hash = self.program(program)?.card_hash();
+    /// The index of the card in force, if `micro` can be spent by it; else asks the home for more.
+    fn spend(&mut self, program: &str, balance: u64, micro: u64) -> Result<u64, Denied> {
+        let hash = self.card_hashes.get(program).copied();
         let allotment = self.state.allotments.entry(program.to_owned()).or_default();
-        let priced = allotment.card.is_some_and(|card| card.hash == hash);
-        if priced && micro <= balance {
-            return Ok(());
+        let priced = allotment.card.filter(|card| Some(card.hash) == hash);
+        if let Some(card) = priced
+            && micro <= balance
+        {
+            return Ok(card.index);
         }
         let lack = micro.saturating_sub(balance);
-        if priced && allotment.exhausted_at.is_some_and(|at| lack >= at) {
+        if priced.is_some() && allotment.exhausted_at.is_some_and(|at| lack >= at) {
             return Err(Denied::Reject(Reason::known("budget_exhausted")));
         }
         if let Some(message) = allotment.ask(lack) {
@@ -280,102 +339,53 @@ impl Shard {
         scorer: &str,
         now: Timestamp,
     ) -> Result<(), Denied> {
+        let held = moving.journey.held.as_ref();
+        if held.is_some_and(|held| trial.contributor.is_taken_back(&held.grant)) {
+            self.grant_hold(moving, trial, now)?;
+        }
         let journey = &mut moving.journey;
-        let (Some(held), Some((currency, price)), None) =
-            (&journey.held, &journey.price, &journey.accepted)
-        else {
-            return Err(Denied::Impossible("logged without a held grant and a reserved price"));
+        let (Some(held), Some((currency, price)), Some(reserved), None) = (
+            &journey.held,
+            &journey.price,
+            &journey.reserved,
+            &journey.accepted,
+        ) else {
+            return Err(Denied::Impossible(
+                "logged without a held grant and a reserved price",
+            ));
         };
-        let allotment = self.state.allotments.get(&journey.submission.program);
-        let Some(card) = allotment.and_then(|allotment| allotment.card) else {
-            return Err(Denied::Impossible("logged without a rate card"));
-        };
-        let micro = price.micro;
+        let (micro, card) = (price.micro, reserved.card);
         let entry = entry::Contribution {
             submission: &journey.submission,
             grant: &held.grant,
             terms: &held.terms,
-            card: card.index,
+            card,
             price,
             currency: currency.as_str(),
             scorer,
             workflow: &journey.workflow.hash_hex(),
         };
-        trial.entry = Some(entry::contribution(&self.world.key, &moving.data_key, &entry));
-        let entry = Logged { position: 0, index: None };
-        journey.accepted =
-            Some(Accepted { at: now, card: card.index, scorer: scorer.to_owned(), entry });
-        trial.postings.push(journey.post(Account::Reserved, Account::Payable, micro));
-        Ok(())
-    }
-
-    /// Fixes the payout: whole minor units, the rest is carried.
-    fn grant_pay(&self, moving: &mut Moving, trial: &mut Trial) -> Result<(), Denied> {
-        let journey = &mut moving.journey;
-        let (Some(_), Some((currency, price))) = (&journey.accepted, &journey.price) else {
-            return Err(Denied::Impossible("paid without acceptance"));
+        let bytes = entry::contribution(&self.world.key, &moving.data_key, &entry);
+        if bytes.len() > limits::ENTRY_BYTES_MAX {
+            return Err(Denied::Impossible(
+                "a larger entry than the public log takes",
+            ));
+        }
+        trial.entry = Some(bytes);
+        let entry = Logged {
+            position: 0,
+            index: None,
         };
-        let (currency, micro) = (*currency, price.micro);
-        if !journey.payouts.is_empty() {
-            return Ok(());
-        }
-        let old_carry = trial.contributor.carry(currency);
-        let whole = whole_units(currency, old_carry, micro);
-        trial.postings.push(journey.post(Account::Payable, Account::Carry, micro));
-        let paid = whole.minor * currency.minor_micro();
-        if old_carry != whole.carry {
-            trial.contributor.set_carry(currency, whole.carry);
-            trial.contributor_changed = true;
-        }
-        if whole.minor > 0 {
-            trial.postings.push(journey.post(Account::Carry, Account::Payable, paid));
-            let id = self.world.key.payout(journey.submission.id, "acceptance", 1);
-            journey.payouts.push(Payout {
-                id,
-                number: 1,
-                account: self.world.key.account(&journey.submission.contributor),
-                minor: whole.minor,
-                carry: whole.carry,
-                state: PayoutState::Fixed,
-                sent: None,
-                entry: None,
-            });
-        }
-        Ok(())
-    }
-
-    fn grant_paid(
-        &self,
-        moving: &mut Moving,
-        trial: &mut Trial,
-        rail: &str,
-        now: Timestamp,
-    ) -> Result<(), Denied> {
-        let journey = &mut moving.journey;
-        let of = journey.accepted.as_ref().and_then(|accepted| accepted.entry.index);
-        let currency = journey.price.as_ref().map(|(currency, _)| *currency);
-        let payout = journey.payouts.last_mut();
-        let (Some(of), Some(currency), Some(payout)) = (of, currency, payout) else {
-            return Err(Denied::Impossible("a payout was logged that was never fixed"));
-        };
-        if payout.state != PayoutState::InFlight {
-            return Err(Denied::Impossible("a payout was logged that is not in flight"));
-        }
-        payout.state = PayoutState::Paid;
-        let micro = payout.minor * currency.minor_micro();
-        let entry = entry::Payout {
-            id: &payout.id,
-            cause: "acceptance",
-            of,
-            minor: payout.minor,
-            currency: currency.as_str(),
-            rail,
-            account: &payout.account,
-            carry: payout.carry,
-        };
-        trial.entry = Some(entry::payout(&self.world.key, &moving.data_key, &entry));
-        trial.postings.push(journey.post(Account::InFlight, Account::Paid, micro));
-        journey.note(now, EventKind::Paid);
+        journey.accepted = Some(Accepted {
+            at: now,
+            card,
+            scorer: scorer.to_owned(),
+            entry,
+        });
+        journey.note(now, EventKind::Accepted);
+        trial
+            .postings
+            .push(journey.post(Account::Reserved, Account::Payable, micro));
         Ok(())
     }
 
@@ -393,31 +403,41 @@ impl Shard {
         now: Timestamp,
     ) {
         let arrival = moving.journey.arrival;
-        let fresh = moving.journey.accepted.as_ref().is_some_and(|accepted| accepted.at == now)
-            && moving.journey.timeline.iter().all(|event| event.kind != EventKind::Accepted);
-        moving.journey.note(now, if fresh { EventKind::Accepted } else { EventKind::Advanced });
-        moving.journey.outputs.extend(outputs);
-        moving.journey.stage = next;
-        moving.journey.attempts = 0;
-        moving.journey.since = now;
-        let definition = self.world.workflows.get(&moving.journey.workflow);
-        let due = definition.and_then(|definition| definition.stage(next));
-        let Some(due) = due else {
-            self.end(moving, State::Settled, now);
-            return;
-        };
-        let keyed = due.signature.effect == StageEffect::Keyed;
-        if keyed && moving.journey.waits_for_log() {
-            self.journeys.insert(arrival, moving);
-            self.touch(arrival);
-            return;
+        let journey = &mut moving.journey;
+        journey.stage = next.saturating_sub(1);
+        let said = [EventKind::Accepted, EventKind::Paid];
+        let last = journey.timeline.last();
+        if !last.is_some_and(|event| event.at == now && said.contains(&event.kind)) {
+            journey.note(now, EventKind::Advanced);
         }
-        if keyed {
-            self.release_payout(&mut moving, now);
-        }
+        journey.outputs.extend(outputs);
+        journey.stage = next;
+        journey.attempts = 0;
+        journey.since = now;
         self.journeys.insert(arrival, moving);
         self.touch(arrival);
-        self.effect(Effect::Run { arrival });
+        self.go(arrival, now);
+    }
+
+    /// Lets a moving journey go on with the stage that is due. A keyed stage, and the end, wait
+    /// for the index of its entry: what is settled stands in the log.
+    pub(super) fn go(&mut self, arrival: Arrival, now: Timestamp) {
+        let Some(mut moving) = self.journeys.remove(&arrival) else {
+            return;
+        };
+        let definition = self.world.workflows.get(&moving.journey.workflow);
+        let due = definition.map(|definition| definition.stage(moving.journey.stage));
+        let keyed = due.map(|stage| stage.map(|s| s.signature.effect == StageEffect::Keyed));
+        match keyed {
+            Some(None | Some(true)) if moving.journey.waits_for_log() => {}
+            Some(None) => return self.end(moving, State::Settled, now),
+            Some(Some(true)) => {
+                self.release_payout(&mut moving, now);
+                self.effect(Effect::Run { arrival });
+            }
+            Some(Some(false)) | None => self.effect(Effect::Run { arrival }),
+        }
+        self.journeys.insert(arrival, moving);
     }
 
     fn failed(&mut self, moving: Moving, failure: Failure, now: Timestamp, random: u64) {
@@ -427,9 +447,10 @@ impl Shard {
             Failure::Retryable { detail, after_ms } => {
                 self.retry(moving, Cause::Exhausted, detail, after_ms, now, random);
             }
-            // The pool keeps what is unavailable; here it can only come from a pool that ended.
-            Failure::Unavailable { detail } => {
-                self.retry(moving, Cause::Exhausted, detail, None, now, random);
+            // The attempt is given back.
+            Failure::Unavailable { .. } => {
+                let backoff = self.policy(&moving.journey).backoff_after(u16::MAX, random);
+                self.park(moving, Wait::Circuit, Some(now.plus_ms(backoff)), None, now);
             }
             Failure::Panic { detail } => {
                 self.retry(moving, Cause::Panic, detail, None, now, random);

@@ -4,11 +4,11 @@ use super::{Effect, Moving, Shard};
 use crate::entry::DataKey;
 use crate::id::Arrival;
 use crate::inbox::Verb;
-use crate::journey::{EventKind, Journey, Payout, PayoutState, State, cut};
+use crate::journey::{EventKind, Journey, State, cut};
 use crate::ledger::Account;
 use crate::limits;
 use crate::policy::{Exhausted, Policy};
-use crate::request::{Cause, PayoutVerdict, Reason, Wait};
+use crate::request::{Cause, Reason, Wait};
 use crate::time::Timestamp;
 
 impl Shard {
@@ -21,7 +21,7 @@ impl Shard {
         }
     }
 
-    fn policy(&self, journey: &Journey) -> Policy {
+    pub(super) fn policy(&self, journey: &Journey) -> Policy {
         let definition = self.world.workflows.get(&journey.workflow);
         let stage = definition.and_then(|definition| definition.stage(journey.stage));
         stage.map_or_else(Policy::default, |stage| stage.policy.clone())
@@ -51,7 +51,11 @@ impl Shard {
         let before_acceptance = journey.accepted.is_none();
         if policy.exhausted == Exhausted::Reject && before_acceptance {
             let stage = self.stage_name(&moving.journey);
-            self.end(moving, State::Rejected(Reason::own(&stage, "exhausted")), now);
+            self.end(
+                moving,
+                State::Rejected(Reason::own(&stage, "exhausted")),
+                now,
+            );
             return;
         }
         self.pause(moving, cause, detail, now);
@@ -72,29 +76,48 @@ impl Shard {
         now: Timestamp,
     ) {
         let arrival = moving.journey.arrival;
-        if signal.as_ref().is_some_and(|name| moving.journey.signals.contains(name)) {
+        if signal
+            .as_ref()
+            .is_some_and(|name| moving.journey.signals.contains(name))
+        {
             self.journeys.insert(arrival, moving);
             self.touch(arrival);
             self.effect(Effect::Run { arrival });
             return;
         }
         moving.journey.note(now, EventKind::Parked(wait));
-        moving.journey.state = State::Parked { wait, until, signal };
+        moving.journey.state = State::Parked {
+            wait,
+            until,
+            signal,
+        };
         if let Some(due) = until {
             self.draft.commit.timers_put.push((due, arrival));
         }
         self.stand(moving, until);
     }
 
-    pub(super) fn pause(&mut self, mut moving: Moving, cause: Cause, detail: String, now: Timestamp) {
+    pub(super) fn pause(
+        &mut self,
+        mut moving: Moving,
+        cause: Cause,
+        detail: String,
+        now: Timestamp,
+    ) {
         moving.journey.note(now, EventKind::Paused(cause));
-        moving.journey.state = State::Paused { cause, detail: cut(detail) };
+        moving.journey.state = State::Paused {
+            cause,
+            detail: cut(detail),
+        };
         self.stand(moving, None);
     }
 
     fn stand(&mut self, mut moving: Moving, until: Option<Timestamp>) {
         let arrival = moving.journey.arrival;
-        let key = self.world.key.contributor(&moving.journey.submission.contributor);
+        let key = self
+            .world
+            .key
+            .contributor(&moving.journey.submission.contributor);
         if !moving.journey.chained {
             let mut row = self.contributor(key).cloned().unwrap_or_default();
             self.chain(&mut row, &mut moving);
@@ -119,6 +142,13 @@ impl Shard {
             let posting = journey.post(Account::Reserved, Account::Allotment, price.micro);
             self.state.ledger.post(currency, posting);
             let program = journey.submission.program.clone();
+            let key = self.world.key.contributor(&journey.submission.contributor);
+            if let Some(day) = journey.reserved.take().and_then(|reserved| reserved.day)
+                && let Some(resident) = self.contributors.get_mut(&key)
+            {
+                resident.row.uncount_day(&program, day, price.micro);
+                self.draft.contributors.insert(key);
+            }
             self.state.allotments.entry(program).or_default().balance += price.micro;
         }
         let (kind, outcome) = match &state {
@@ -155,34 +185,63 @@ impl Shard {
         }
     }
 
-    /// A parked journey's time has come, or an operator or client spoke: true if it moves now.
-    /// The row must just have been read, and its contributor retained.
+    /// A parked journey's time has come: true if it moves now. The row must just have been read,
+    /// and its contributor retained; if it does not move, the caller releases. What memory has of
+    /// it goes before the row.
     pub fn wake(&mut self, journey: Journey, data_key: DataKey, now: Timestamp) -> bool {
-        let due = match &journey.state {
+        let arrival = journey.arrival;
+        let due = match &self.journey(arrival).unwrap_or(&journey).state {
             State::Parked { until, .. } => until.is_some_and(|until| until <= now),
-            State::Moving => true,
+            State::Moving => self.journey(arrival).is_none(),
             State::Paused { .. } | State::Settled | State::Rejected(_) | State::Withdrawn => false,
         };
-        if due {
-            self.go_on(journey, data_key, EventKind::Resumed, now);
-        }
-        due
+        due && self.take_up(journey, data_key) && self.go_on(arrival, EventKind::Resumed, now)
     }
 
-    fn go_on(&mut self, mut journey: Journey, data_key: DataKey, kind: EventKind, now: Timestamp) {
-        let arrival = journey.arrival;
-        if let State::Parked { until: Some(due), .. } = journey.state {
-            self.draft.commit.timers_remove.push((due, arrival));
+    /// What was just taken up moves.
+    fn go_on(&mut self, arrival: Arrival, kind: EventKind, now: Timestamp) -> bool {
+        self.cancel_standing(arrival);
+        let Some(moving) = self.journeys.get_mut(&arrival) else {
+            return false;
+        };
+        let journey = &mut moving.journey;
+        if !matches!(
+            journey.state,
+            State::Parked {
+                wait: Wait::Backoff | Wait::Circuit,
+                ..
+            }
+        ) {
+            // A wait that a stage or a person wished for is none of the stage's own time.
+            journey.since = now;
         }
         journey.state = State::Moving;
         journey.note(now, kind);
-        self.resume(journey, data_key);
-        self.touch(arrival);
         self.restart(arrival, now);
+        true
     }
 
-    /// An operator's or client's word on a standing journey: true if it moves now. The row must
-    /// just have been read, and its contributor retained.
+    /// A standing journey goes on or ends: its timer goes, and what this draft said of it.
+    pub(super) fn cancel_standing(&mut self, arrival: Arrival) {
+        let moving = self.journeys.get(&arrival);
+        if let Some(State::Parked {
+            until: Some(due), ..
+        }) = moving.map(|m| &m.journey.state)
+        {
+            let timer = (*due, arrival);
+            self.draft.commit.timers_put.retain(|set| *set != timer);
+            self.draft.commit.timers_remove.push(timer);
+        }
+        let stands = |effect: &Effect| match effect {
+            Effect::Stands { arrival: whose, .. } => *whose == arrival,
+            _ => false,
+        };
+        self.draft.effects.retain(|effect| !stands(effect));
+    }
+
+    /// An operator's or client's word on a journey: true if it was taken up and moves or ends now.
+    /// The row must just have been read, or be a copy of what memory has, and its contributor
+    /// retained; if it is not taken up, the caller releases.
     pub fn command(
         &mut self,
         mut journey: Journey,
@@ -190,108 +249,72 @@ impl Shard {
         verb: &Verb,
         now: Timestamp,
     ) -> bool {
+        let arrival = journey.arrival;
+        if let Some(known) = self.journey(arrival) {
+            journey = known.clone();
+        }
         match (verb, &journey.state) {
             (Verb::Retry, State::Paused { .. }) => {
-                journey.attempts = 0;
-                journey.since = now;
-                self.fresh_payout(&mut journey);
-                self.go_on(journey, data_key, EventKind::Retried, now);
-                true
+                self.take_up(journey, data_key) && self.retry_paused(arrival, now)
             }
             (Verb::Reject, State::Paused { .. }) if journey.accepted.is_none() => {
-                let arrival = journey.arrival;
-                let reason = Reason::known("operator");
-                self.resume(journey, data_key);
+                let taken = self.take_up(journey, data_key);
+                self.cancel_standing(arrival);
                 if let Some(moving) = self.journeys.remove(&arrival) {
-                    self.end(moving, State::Rejected(reason), now);
+                    self.end(moving, State::Rejected(Reason::known("operator")), now);
                 }
-                true
+                taken
             }
-            (Verb::Signal(name), State::Parked { signal, .. }) => {
-                let waited_for = signal.as_deref() == Some(name);
-                if journey.signals.len() < limits::TIMELINE_MAX {
-                    journey.signals.push(name.clone());
+            (Verb::Pause, State::Parked { .. }) => {
+                let taken = self.take_up(journey, data_key);
+                self.cancel_standing(arrival);
+                if let Some(moving) = self.journeys.remove(&arrival) {
+                    let detail = "an operator paused it".to_owned();
+                    self.pause(moving, Cause::Operator, detail, now);
                 }
-                if waited_for {
-                    self.go_on(journey, data_key, EventKind::Resumed, now);
-                }
-                waited_for
+                taken
+            }
+            (Verb::Signal(name), State::Parked { .. } | State::Paused { .. } | State::Moving) => {
+                self.signal(journey, data_key, name, now)
             }
             _ => false,
         }
     }
 
-    /// After a confirmed failure a new try is a new payout.
-    fn fresh_payout(&self, journey: &mut Journey) {
-        let id = journey.submission.id;
-        let Some(last) = journey.payouts.last() else { return };
-        if last.state != PayoutState::Failed || journey.payouts.len() >= limits::PAYOUTS_MAX {
-            return;
-        }
-        let number = last.number + 1;
-        let payout = Payout {
-            id: self.world.key.payout(id, "acceptance", number),
-            number,
-            state: PayoutState::Fixed,
-            sent: None,
-            entry: None,
-            ..last.clone()
+    fn retry_paused(&mut self, arrival: Arrival, now: Timestamp) -> bool {
+        let Some(mut moving) = self.journeys.remove(&arrival) else {
+            return false;
         };
-        journey.payouts.push(payout);
+        moving.journey.attempts = 0;
+        self.fresh_payout(&mut moving.journey);
+        self.journeys.insert(arrival, moving);
+        self.go_on(arrival, EventKind::Retried, now)
     }
 
-    /// The fixed payout is about to be handed to a rail.
-    pub(super) fn release_payout(&mut self, moving: &mut Moving, now: Timestamp) {
-        let journey = &mut moving.journey;
-        let Some((currency, _)) = journey.price else { return };
-        let Some(payout) = journey.payouts.last_mut() else { return };
-        if payout.state != PayoutState::Fixed {
-            return;
-        }
-        payout.state = PayoutState::InFlight;
-        payout.sent = Some(now);
-        let micro = payout.minor * currency.minor_micro();
-        let posting = journey.post(Account::Payable, Account::InFlight, micro);
-        self.state.ledger.post(currency, posting);
-        journey.note(now, EventKind::Released);
-    }
-
-    /// The rail's final word was not "paid".
-    pub(super) fn payout_failed(
-        &mut self,
-        mut moving: Moving,
-        verdict: &PayoutVerdict,
-        now: Timestamp,
-    ) {
-        let journey = &mut moving.journey;
-        let Some((currency, _)) = journey.price else { return self.stray(moving, now) };
-        let Some(payout) = journey.payouts.last_mut() else { return self.stray(moving, now) };
-        let micro = payout.minor * currency.minor_micro();
-        let (to, state, cause, detail) = match verdict {
-            PayoutVerdict::Failed { code } => {
-                let detail = format!("the rail confirmed that the payout failed: {code}");
-                (Some(Account::Payable), PayoutState::Failed, Cause::Permanent, detail)
-            }
-            PayoutVerdict::Differs { minor } => {
-                let detail = format!("the rail says {minor}, not {}", payout.minor);
-                (Some(Account::Suspense), PayoutState::Suspense, Cause::Permanent, detail)
-            }
-            PayoutVerdict::WindowExpired => {
-                let detail = "no answer within the time the rail knows the key".to_owned();
-                (None, PayoutState::InFlight, Cause::RailWindowExpired, detail)
-            }
+    /// Keeps a signal, also for a journey that does not wait for it yet.
+    fn signal(&mut self, journey: Journey, data_key: DataKey, name: &str, now: Timestamp) -> bool {
+        let arrival = journey.arrival;
+        let waited_for = match &journey.state {
+            State::Parked { signal, .. } => signal.as_deref() == Some(name),
+            _ => false,
         };
-        payout.state = state;
-        if let Some(to) = to {
-            let posting = journey.post(Account::InFlight, to, micro);
-            self.state.ledger.post(currency, posting);
-            journey.note(now, EventKind::PayoutFailed);
+        let lost = journey.state == State::Moving && self.journey(arrival).is_none();
+        let goes_on = waited_for || lost;
+        if !goes_on {
+            // It stays as it is under a user of its own; the caller's is released by the caller.
+            let key = self.world.key.contributor(&journey.submission.contributor);
+            self.retain(key, crate::contributor::Contributor::default);
         }
-        self.pause(moving, cause, detail, now);
-    }
-
-    fn stray(&mut self, moving: Moving, now: Timestamp) {
-        let detail = "a payout failed that was never fixed".to_owned();
-        self.pause(moving, Cause::Permanent, detail, now);
+        if !self.take_up(journey, data_key) {
+            return false;
+        }
+        if let Some(moving) = self.journeys.get_mut(&arrival) {
+            let signals = &mut moving.journey.signals;
+            if signals.len() < limits::SIGNALS_MAX && !signals.iter().any(|known| known == name) {
+                signals.push(name.to_owned());
+            }
+        }
+        self.touch(arrival);
+        goes_on && self.go_on(arrival, EventKind::Resumed, now)
     }
 }

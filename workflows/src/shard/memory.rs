@@ -1,0 +1,168 @@
+//! What of the store is in memory: journeys and contributors come in, and leave once their last
+//! change is durable.
+
+use super::{Moving, Resident, Shard, Waiter};
+use crate::contributor::Contributor;
+use crate::definition::WorkflowRef;
+use crate::entry::DataKey;
+use crate::id::{Arrival, ContributorKey};
+use crate::journey::Journey;
+use crate::submission::Submission;
+
+impl Shard {
+    /// Journeys that move.
+    pub fn moving(&self) -> usize {
+        self.journeys.len()
+    }
+
+    /// One journey in memory: it moves, or it stands or ended with a seal that may not be durable
+    /// yet. What the store has of it may be older.
+    pub fn journey(&self, arrival: Arrival) -> Option<&Journey> {
+        let leaving = || self.leaving.get(&arrival).map(|(_, moving)| moving);
+        let ended = || {
+            self.draft
+                .ended
+                .iter()
+                .find(|moving| moving.journey.arrival == arrival)
+        };
+        let moving = self.journeys.get(&arrival).or_else(leaving).or_else(ended);
+        moving.map(|moving| &moving.journey)
+    }
+
+    /// Whether a contributor's row is in memory.
+    pub fn knows(&self, key: ContributorKey) -> bool {
+        self.contributors.contains_key(&key)
+    }
+
+    /// Brings a contributor's row into memory, or counts one more user of it.
+    pub fn retain(&mut self, key: ContributorKey, row: impl FnOnce() -> Contributor) {
+        let fresh = || Resident {
+            row: row(),
+            users: 0,
+            changed: 0,
+        };
+        self.contributors.entry(key).or_insert_with(fresh).users += 1;
+    }
+
+    /// One user less; the row stays until [`Self::evict`].
+    pub fn release(&mut self, key: ContributorKey) {
+        if let Some(resident) = self.contributors.get_mut(&key) {
+            resident.users = resident.users.saturating_sub(1);
+        }
+    }
+
+    /// Lets rows go that nobody uses and whose last change is durable: every seal up to
+    /// `committed` is. Call it only while no read of contributors, journeys or sequenced rows is
+    /// under way, or a stale row could come back.
+    pub fn evict(&mut self, committed: u64) {
+        let waits = |moving: &Moving| moving.journey.waits_for_log();
+        let gone = self
+            .leaving
+            .extract_if(.., |_, (seal, m)| *seal <= committed && !waits(m));
+        let gone: Vec<Moving> = gone.map(|(_, (_, moving))| moving).collect();
+        for moving in &gone {
+            self.release_of(moving);
+        }
+        self.indices.retain(|_, (seal, _)| *seal > committed);
+        let dirty = &self.draft.contributors;
+        self.contributors.retain(|key, resident| {
+            resident.users > 0 || resident.changed > committed || dirty.contains(key)
+        });
+    }
+
+    /// How many seals there were; the number of the last one.
+    pub fn seals(&self) -> u64 {
+        self.seals
+    }
+
+    /// A contributor's row in memory.
+    pub fn contributor(&self, key: ContributorKey) -> Option<&Contributor> {
+        self.contributors.get(&key).map(|resident| &resident.row)
+    }
+
+    /// Lets an inbox item in as a new journey. Its contributor must be retained for it.
+    pub fn admit(&mut self, arrival: Arrival, submission: Submission, data_key: DataKey) {
+        let workflow = self.pin(&submission);
+        let mut journey = Journey::begin(arrival, submission, workflow);
+        // Time in the queue is not the first stage's.
+        journey.since = journey.since.max(self.state.now);
+        let moving = Moving {
+            journey,
+            data_key,
+            stored: false,
+            in_inbox: true,
+            proposal: None,
+        };
+        self.journeys.insert(arrival, moving);
+    }
+
+    /// Takes up a journey that has a row. Its contributor must be retained for it, and an index
+    /// that stands in a sequenced row filled in. What memory has of it goes before the row.
+    pub fn resume(&mut self, journey: Journey, data_key: DataKey) {
+        let key = self.world.key.contributor(&journey.submission.contributor);
+        if !self.take_up(journey, data_key) {
+            self.release(key);
+        }
+    }
+
+    fn insert_row(&mut self, mut journey: Journey, data_key: DataKey) {
+        let arrival = journey.arrival;
+        if let Some(accepted) = &mut journey.accepted
+            && accepted.entry.index.is_none()
+        {
+            let position = accepted.entry.position;
+            accepted.entry.index = self.indices.get(&position).map(|(_, index)| *index);
+            if accepted.entry.index.is_none() {
+                self.log_waits.insert(position, Waiter::Journey(arrival));
+            }
+        }
+        let moving = Moving {
+            journey,
+            data_key,
+            stored: true,
+            in_inbox: false,
+            proposal: None,
+        };
+        self.journeys.insert(arrival, moving);
+    }
+
+    /// Takes up a journey that its caller retained: as memory has it, else by its row. False if
+    /// it has ended since the row was read.
+    pub(super) fn take_up(&mut self, journey: Journey, data_key: DataKey) -> bool {
+        let arrival = journey.arrival;
+        let known = self
+            .journey(arrival)
+            .map(|journey| journey.state.is_terminal());
+        let key = self.world.key.contributor(&journey.submission.contributor);
+        match known {
+            Some(true) => return false,
+            Some(false) => self.release(key),
+            None => self.insert_row(journey, data_key),
+        }
+        if let Some((_, moving)) = self.leaving.remove(&arrival) {
+            self.journeys.insert(arrival, moving);
+        }
+        true
+    }
+
+    fn pin(&self, submission: &Submission) -> WorkflowRef {
+        let program = self.world.programs.get(&submission.program);
+        let workflow = program.and_then(|program| self.world.newest(&program.workflow));
+        workflow.map_or_else(
+            || WorkflowRef {
+                name: String::new(),
+                version: 0,
+                hash: [0; 16],
+            },
+            |definition| definition.pin.clone(),
+        )
+    }
+
+    fn release_of(&mut self, moving: &Moving) {
+        self.release(
+            self.world
+                .key
+                .contributor(&moving.journey.submission.contributor),
+        );
+    }
+}
