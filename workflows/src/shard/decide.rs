@@ -464,7 +464,8 @@ impl Shard {
 }
 
 /// The contract's word of a refusal.
-pub(crate) fn refusal_reason(refusal: Refusal) -> Reason {
+#[must_use]
+pub fn refusal_reason(refusal: Refusal) -> Reason {
     Reason::known(match refusal {
         Refusal::NoGrant => "no_grant",
         Refusal::Expired => "grant_expired",

@@ -1,1 +1,15 @@
-//! Stories of one shard, told with commits and effects.
+//! Stories of shards, told with commits and effects. The town plays everything around them.
+
+mod acceptance;
+mod budget;
+mod check;
+mod consent;
+mod payout;
+mod people;
+mod programs;
+mod random;
+mod stages;
+mod standing;
+mod store;
+mod town;
+mod withdrawal;

@@ -1,0 +1,363 @@
+//! What stands around the shards: stores, the log, a rail, the posts, and the stages' outcomes.
+
+use super::super::{Chain, Effect, Sealed, Shard, World};
+use super::programs::{program, workflow};
+use super::store::Store;
+use crate::entry::DataKey;
+use crate::id::{Arrival, ContributorKey, IdKey, ShardId};
+use crate::inbox::{Item, Lane, Verb};
+use crate::journey::{Journey, State};
+use crate::program::Program;
+use crate::request::PayoutVerdict;
+use crate::submission::{Mark, Submission, Withdrawal};
+use crate::time::Timestamp;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+pub(super) struct Node {
+    pub(super) shard: Shard,
+    pub(super) store: Store,
+    /// Inbox items that memory has taken up.
+    taken: BTreeSet<Arrival>,
+    in_flight: VecDeque<(u64, Sealed)>,
+    pub(super) effects: Vec<Effect>,
+}
+
+pub(super) struct Town {
+    pub(super) world: Arc<World>,
+    pub(super) nodes: Vec<Node>,
+    pub(super) now: Timestamp,
+    pub(super) log: Vec<Vec<u8>>,
+    sequenced: BTreeMap<(u16, u64), Vec<u64>>,
+    pub(super) offers: VecDeque<(u16, u64, Vec<Vec<u8>>)>,
+    pub(super) posts: VecDeque<(ShardId, Item)>,
+    pub(super) runs: VecDeque<(u16, Arrival)>,
+    /// What the rail paid, by key.
+    pub(super) rail: BTreeMap<String, u64>,
+    /// What the rail says instead of paying, by contribution.
+    pub(super) rail_says: BTreeMap<String, PayoutVerdict>,
+    /// Units handed in, by idempotency key; one unless told.
+    pub(super) units: BTreeMap<String, u64>,
+    pub(super) random: u64,
+}
+
+impl Town {
+    /// A town of `shards` with one program `p` of the usual stages.
+    pub(super) fn new(shards: u16, budget_micro: u64) -> Self {
+        Self::of(shards, vec![program("p", "usual", budget_micro)])
+    }
+
+    pub(super) fn of(shards: u16, programs: Vec<Program>) -> Self {
+        let policy = serde_json::json!({"policy": {"attempts": 3}});
+        let usual = workflow("usual", &["consent", "value", "trace", "payout"], &policy);
+        let late = workflow("late", &["consent", "value", "trace", "think", "payout"], &policy);
+        let short = workflow("short", &["consent", "value", "trace"], &policy);
+        let none = workflow("none", &["consent", "think"], &policy);
+        let strict = serde_json::json!({"policy": {"attempts": 2, "exhausted": "reject"}});
+        let strict = workflow("strict", &["consent", "value", "trace", "payout"], &strict);
+        let all = [usual, late, short, none, strict];
+        let world = World {
+            shards,
+            key: IdKey::new([7; 32]),
+            programs: programs.into_iter().map(|p| (p.id.clone(), p)).collect(),
+            workflows: all.into_iter().map(|w| (w.pin.clone(), Arc::new(w))).collect(),
+        };
+        let world = Arc::new(world);
+        let nodes = (0..shards).map(|n| Node::new(n, &world)).collect();
+        let mut town = Self {
+            world,
+            nodes,
+            now: Timestamp(1_700_000_000_000),
+            log: Vec::new(),
+            sequenced: BTreeMap::new(),
+            offers: VecDeque::new(),
+            posts: VecDeque::new(),
+            runs: VecDeque::new(),
+            rail: BTreeMap::new(),
+            rail_says: BTreeMap::new(),
+            units: BTreeMap::new(),
+            random: 0x9e37_79b9_7f4a_7c15,
+        };
+        for node in 0..shards {
+            town.nodes[usize::from(node)].shard.open_programs();
+        }
+        town.settle();
+        town
+    }
+
+    pub(super) fn random(&mut self) -> u64 {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        self.random
+    }
+
+    pub(super) fn node(&mut self, of: u16) -> &mut Node {
+        &mut self.nodes[usize::from(of)]
+    }
+
+    /// Everything until nothing moves by itself.
+    pub(super) fn settle(&mut self) {
+        for _ in 0..100_000 {
+            let moved = self.deliver() | self.read_inboxes() | self.act() | self.sequence();
+            let committed = (0..self.nodes.len()).map(|n| self.commit(n)).fold(false, |a, b| a | b);
+            if !moved && !committed {
+                self.nobody_lingers();
+                return;
+            }
+        }
+        panic!("the town never comes to rest");
+    }
+
+    pub(super) fn deliver(&mut self) -> bool {
+        let mut moved = false;
+        while let Some((shard, item)) = self.posts.pop_front() {
+            self.node(shard.0).store.submit(item);
+            moved = true;
+        }
+        moved
+    }
+
+    /// Control first, then contributions, then timers.
+    pub(super) fn read_inboxes(&mut self) -> bool {
+        let now = self.now;
+        let mut moved = false;
+        for node in &mut self.nodes {
+            node.shard.now(now);
+            for (arrival, item) in node.store.control() {
+                moved |= node.read_control(&self.world, arrival, &item, now);
+            }
+            for (arrival, item) in node.store.lane(Lane::Intake) {
+                if let Item::Contribution(submission) = item
+                    && node.taken.insert(arrival)
+                {
+                    node.retain(self.world.key.contributor(&submission.contributor));
+                    let key = data_key(&submission);
+                    node.shard.admit(arrival, submission, key);
+                    self.runs.push_back((node.shard.id.0, arrival));
+                    moved = true;
+                }
+            }
+            for (due, arrival) in node.store.timers.clone() {
+                if due <= now && node.store.active.contains_key(&arrival) {
+                    moved |= node.wake(&self.world, arrival, now);
+                }
+            }
+        }
+        moved
+    }
+
+    /// The log answers every offer; the same offer again gets the same answer.
+    pub(super) fn sequence(&mut self) -> bool {
+        let mut moved = false;
+        while let Some((shard, from, entries)) = self.offers.pop_front() {
+            let log = &mut self.log;
+            let indices = self.sequenced.entry((shard, from)).or_insert_with(|| {
+                let first = log.len() as u64;
+                log.extend(entries.iter().cloned());
+                (first..log.len() as u64).collect()
+            });
+            let (now, indices) = (self.now, indices.clone());
+            assert_eq!(indices.len(), entries.len(), "a row never changes its length");
+            self.node(shard).shard.sequenced(from, &indices, now).unwrap();
+            moved = true;
+        }
+        moved
+    }
+
+    /// Seals, applies and lets the effects go, at once.
+    pub(super) fn commit(&mut self, nth: usize) -> bool {
+        let sealed = self.seal(nth);
+        let applied = self.apply(nth);
+        sealed | applied
+    }
+
+    pub(super) fn seal(&mut self, nth: usize) -> bool {
+        let node = &mut self.nodes[nth];
+        let Some(sealed) = node.shard.seal().unwrap() else { return false };
+        node.in_flight.push_back((node.shard.seals(), sealed));
+        true
+    }
+
+    /// Applies all that is in flight; false if nothing was.
+    pub(super) fn apply(&mut self, nth: usize) -> bool {
+        let mut moved = false;
+        while let Some((seal, sealed)) = self.nodes[nth].in_flight.pop_front() {
+            moved = true;
+            if !self.nodes[nth].store.apply(&sealed.commit) {
+                self.crash(nth);
+                break;
+            }
+            self.nodes[nth].shard.evict(seal);
+            self.leave(nth, sealed.effects);
+            self.check();
+        }
+        moved
+    }
+
+    fn leave(&mut self, nth: usize, effects: Vec<Effect>) {
+        let shard = self.nodes[nth].shard.id.0;
+        for effect in effects {
+            self.nodes[nth].effects.push(effect.clone());
+            match effect {
+                Effect::Offer { from, entries } => self.offers.push_back((shard, from, entries)),
+                Effect::Run { arrival } => self.runs.push_back((shard, arrival)),
+                Effect::Post { shard, item } => self.posts.push_back((shard, item)),
+                Effect::Erase { data_key } => self.nodes[nth].shard.erased(data_key),
+                Effect::Finished { .. } | Effect::Stands { .. } => {}
+            }
+        }
+    }
+
+    /// Memory is lost with all that is in flight, and built anew from the store.
+    pub(super) fn crash(&mut self, nth: usize) {
+        let shard = self.nodes[nth].shard.id.0;
+        self.runs.retain(|(of, _)| *of != shard);
+        self.offers.retain(|(of, _, _)| *of != shard);
+        let now = self.now;
+        let store = std::mem::replace(
+            &mut self.nodes[nth].store,
+            Store::new(self.world.key.clone()),
+        );
+        let mut node = Node::new(shard, &self.world);
+        node.shard = Shard::new(ShardId(shard), self.world.clone(), store.state.clone());
+        node.store = store;
+        node.shard.now(now);
+        for (from, entries) in node.store.outbox.clone() {
+            self.offers.push_back((shard, from, entries));
+        }
+        for arrival in node.store.active.keys().copied().collect::<Vec<_>>() {
+            let journey = node.store.read(arrival).unwrap();
+            if journey.state == State::Moving {
+                node.retain(self.world.key.contributor(&journey.submission.contributor));
+                let key = data_key(&journey.submission);
+                node.shard.resume(journey, key);
+                node.shard.restart(arrival, now);
+            }
+        }
+        for slot in node.store.erasures.clone() {
+            node.shard.erased(slot);
+        }
+        node.shard.open_programs();
+        node.shard.repeat_unanswered();
+        self.nodes[nth] = node;
+    }
+
+    /// Once all is quiet and durable, only what moves is in memory.
+    fn nobody_lingers(&self) {
+        for node in &self.nodes {
+            let shard = &node.shard;
+            let moving: BTreeSet<ContributorKey> = shard
+                .journeys
+                .values()
+                .map(|m| self.world.key.contributor(&m.journey.submission.contributor))
+                .collect();
+            let resident: BTreeSet<ContributorKey> = shard.contributors.keys().copied().collect();
+            assert_eq!(resident, moving, "contributors in memory");
+            assert!(shard.leaving.is_empty(), "journeys in memory");
+            let users: u32 = shard.contributors.values().map(|resident| resident.users).sum();
+            assert_eq!(users as usize, shard.journeys.len(), "users");
+        }
+    }
+}
+
+fn data_key(submission: &Submission) -> DataKey {
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&submission.data_key.to_be_bytes());
+    DataKey(bytes)
+}
+
+impl Node {
+    fn new(shard: u16, world: &Arc<World>) -> Self {
+        let store = Store::new(world.key.clone());
+        Self {
+            shard: Shard::new(ShardId(shard), world.clone(), store.state.clone()),
+            store,
+            taken: BTreeSet::new(),
+            in_flight: VecDeque::new(),
+            effects: Vec::new(),
+        }
+    }
+
+    fn retain(&mut self, key: ContributorKey) {
+        let store = &self.store;
+        self.shard.retain(key, || store.contributor(key));
+    }
+
+    /// True if it was new.
+    fn read_control(
+        &mut self,
+        world: &World,
+        arrival: Arrival,
+        item: &Item,
+        now: Timestamp,
+    ) -> bool {
+        if !self.taken.insert(arrival) {
+            return false;
+        }
+        match item {
+            Item::Consent(consent) => {
+                let key = world.key.contributor(&consent.contributor);
+                self.retain(key);
+                self.shard.consent(key, consent.clone(), arrival).unwrap();
+                self.shard.release(key);
+            }
+            Item::Withdrawal(Withdrawal { contributor, scope, at }) => {
+                let key = world.key.contributor(contributor);
+                let mark = Mark { scope: scope.clone(), position: arrival, at: *at };
+                if !self.walk(key, &mark, now) {
+                    self.taken.remove(&arrival);
+                    return false;
+                }
+            }
+            Item::Transfer(transfer) => self.shard.transfer(transfer, now, 7),
+            Item::Command { id, verb } => {
+                let row = self.store.journeys().find(|row| row.submission.id == *id);
+                if let Some(of) = row.map(|row| row.arrival) {
+                    self.command(world, of, verb, now);
+                }
+            }
+            Item::Contribution(_) => {}
+        }
+        self.shard.done(arrival);
+        true
+    }
+
+    /// False if the log has to say an index first.
+    fn walk(&mut self, key: ContributorKey, mark: &Mark, now: Timestamp) -> bool {
+        self.retain(key);
+        let mut step = self.shard.withdraw(key, mark, now);
+        while let Chain::Next(arrival) = step {
+            let known = self.shard.journey(arrival).cloned();
+            let journey = known.or_else(|| self.store.read(arrival)).expect("the chain holds");
+            step = self.shard.withdraw_standing(journey, mark, now);
+        }
+        self.shard.release(key);
+        step == Chain::Done
+    }
+
+    fn command(&mut self, world: &World, arrival: Arrival, verb: &Verb, now: Timestamp) -> bool {
+        self.taken_up(world, arrival, |shard, journey, key| shard.command(journey, key, verb, now))
+    }
+
+    fn wake(&mut self, world: &World, arrival: Arrival, now: Timestamp) -> bool {
+        self.taken_up(world, arrival, |shard, journey, key| shard.wake(journey, key, now))
+    }
+
+    fn taken_up(
+        &mut self,
+        world: &World,
+        arrival: Arrival,
+        step: impl FnOnce(&mut Shard, Journey, DataKey) -> bool,
+    ) -> bool {
+        let Some(journey) = self.store.read(arrival) else { return false };
+        let key = world.key.contributor(&journey.submission.contributor);
+        let data_key = data_key(&journey.submission);
+        self.retain(key);
+        let taken = step(&mut self.shard, journey, data_key);
+        if !taken {
+            self.shard.release(key);
+        }
+        taken
+    }
+}
