@@ -1,0 +1,12 @@
+//! Every bound of the log's writer.
+
+/// Bytes of entries that may be sequenced and not yet published.
+pub const BACKLOG_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Bytes of tiles and bundles that go to the store in one call; one object more may go with them.
+pub const CREATE_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Checkpoints whose objects and partial tiles are kept, the newest one included.
+pub const CHECKPOINTS_KEPT: usize = 16;
+/// Most sequenced objects and most checkpoints that one publication takes away.
+pub const PRUNED_MAX: usize = 64;
+/// Bytes of tiles and bundles that a [`super::View`] remembers between two questions.
+pub const VIEW_CACHE_BYTES: usize = 4 * 1024 * 1024;

@@ -1,0 +1,429 @@
+//! The log's writer over the memory store: what stands after every fault, and what is refused.
+#![cfg(test)]
+
+use gristmill_actors::ports::{LogError, LogStore};
+use gristmill_actors::trace_log::limits::CHECKPOINTS_KEPT;
+use gristmill_actors::trace_log::{Error, TraceLog};
+use gristmill_testkit::memory_log::{LogFault, MemoryLog};
+use gristmill_trace::checkpoint::Checkpoint;
+use gristmill_trace::hash::Hash;
+use gristmill_trace::key::SigningKey;
+use gristmill_trace::verify;
+use gristmill_workflows::id::ShardId;
+use gristmill_workflows::sequencer::{Answer, Offer};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+fn key() -> SigningKey {
+    SigningKey::from_seed("example.com/log", &[7; 32]).unwrap()
+}
+
+async fn open(store: &MemoryLog) -> Result<TraceLog, Error> {
+    TraceLog::open(Arc::new(store.clone()), key()).await
+}
+
+fn entry(shard: u16, position: u64) -> Vec<u8> {
+    format!("{{\"shard\":{shard},\"position\":{position}}}").into_bytes()
+}
+
+fn offer(shard: u16, from: u64, count: u64) -> Offer {
+    let entries = (from..from + count).map(|position| entry(shard, position)).collect();
+    Offer { shard: ShardId(shard), epoch: 1, from, entries }
+}
+
+/// Checks the whole log as a stranger would; its entries in order.
+fn verified(store: &MemoryLog) -> (Checkpoint, Vec<Vec<u8>>) {
+    let (objects, key) = (store.objects(), key());
+    let mut entries = Vec::new();
+    let report = verify::log(&mut |path| Ok(objects.get(path).cloned()), key.verifier(), |entry| {
+        entries.push(entry.bytes.to_vec())
+    });
+    let report = report.unwrap();
+    assert!(report.is_whole(), "{:?}", report.faults);
+    (report.checkpoint, entries)
+}
+
+fn extends(store: &MemoryLog, older: &Checkpoint, newer: &Checkpoint) {
+    let objects = store.objects();
+    verify::extends(&mut |path| Ok(objects.get(path).cloned()), older, newer).unwrap();
+}
+
+/// Three shards offer rows to a log that may die at any write; what each was told must stay true.
+#[derive(Default)]
+struct Shards {
+    told: BTreeMap<u64, Vec<u8>>,
+    next: BTreeMap<u16, u64>,
+    newest: Option<Checkpoint>,
+}
+
+impl Shards {
+    /// Offers the next row of each shard; the same row again until it is answered.
+    async fn round(&mut self, store: &MemoryLog, log: &mut TraceLog) -> Result<(), Error> {
+        let from = |shard| self.next.get(&shard).copied().unwrap_or(0);
+        let row = |shard| offer(shard, from(shard), 20 * u64::from(shard) + from(shard) % 97);
+        let offers: Vec<Offer> = [1, 2, 3].into_iter().map(row).collect();
+        let answers = log.sequence(offers.clone()).await?;
+        for (offer, answer) in offers.into_iter().zip(answers) {
+            let Answer::At(first) = answer else { panic!("{answer:?}") };
+            let end = offer.from + offer.entries.len() as u64;
+            for (index, entry) in (first..).zip(offer.entries) {
+                assert!(self.told.insert(index, entry).is_none(), "index {index} twice");
+            }
+            self.next.insert(offer.shard.0, end);
+            log.acknowledge(offer.shard, end);
+        }
+        log.publish().await?;
+        let view = log.view().unwrap();
+        self.seen(store, view.checkpoint());
+        Ok(())
+    }
+
+    /// A reader sees a checkpoint: it extends all that were seen before.
+    fn seen(&mut self, store: &MemoryLog, checkpoint: &Checkpoint) {
+        if let Some(newest) = &self.newest {
+            extends(store, newest, checkpoint);
+        }
+        self.newest = Some(checkpoint.clone());
+    }
+
+    async fn rounds(&mut self, store: &MemoryLog, log: &mut TraceLog) -> Result<(), Error> {
+        for _ in 0..5 {
+            self.round(store, log).await?;
+        }
+        Ok(())
+    }
+
+    fn check(&self, store: &MemoryLog) {
+        let (checkpoint, entries) = verified(store);
+        assert_eq!(self.newest.as_ref(), Some(&checkpoint));
+        assert_eq!(checkpoint.size, entries.len() as u64);
+        assert_eq!(self.told.len(), entries.len());
+        for (index, entry) in (0..).zip(&entries) {
+            assert_eq!(self.told.get(&index), Some(entry), "index {index}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_write_may_fail_persist_unseen_or_come_late() {
+    let whole = MemoryLog::new();
+    let mut log = open(&whole).await.unwrap();
+    Shards::default().rounds(&whole, &mut log).await.unwrap();
+    let writes = whole.writes().len();
+    assert!(writes > 40, "{writes}");
+    for nth in 0..writes {
+        for fault in [LogFault::Failed, LogFault::Persisted, LogFault::Late] {
+            for late_at in [0, 1, 2] {
+                one_fault(nth, fault, late_at).await;
+                if fault != LogFault::Late {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// `late_at`: rounds after the new start before what was left for later is applied.
+async fn one_fault(nth: usize, fault: LogFault, late_at: u64) {
+    let (store, mut shards) = (MemoryLog::new(), Shards::default());
+    let mut log = open(&store).await.unwrap();
+    store.fail(nth, fault);
+    let error = shards.rounds(&store, &mut log).await.unwrap_err();
+    assert!(matches!(error, Error::Store(LogError::Failed { .. })), "{nth} {fault:?}: {error}");
+    assert!(!error.is_full());
+    drop(log);
+    let mut log = open(&store).await.unwrap();
+    for round in 0..3 {
+        if round == late_at {
+            store.apply_late();
+        }
+        match shards.round(&store, &mut log).await {
+            Ok(()) => {}
+            // What came late took the place: stop, open, offer again.
+            Err(Error::Store(LogError::Differs { .. })) => {
+                log = open(&store).await.unwrap();
+                shards.round(&store, &mut log).await.unwrap();
+            }
+            Err(error) => panic!("{nth} {fault:?} {late_at}: {error}"),
+        }
+    }
+    log = open(&store).await.unwrap();
+    shards.round(&store, &mut log).await.unwrap();
+    shards.check(&store);
+}
+
+#[tokio::test]
+async fn what_was_sequenced_and_not_published_is_published_after_a_new_start() {
+    let store = MemoryLog::new();
+    let mut log = open(&store).await.unwrap();
+    let answers = log.sequence(vec![offer(1, 0, 300), offer(2, 0, 2)]).await.unwrap();
+    assert_eq!(answers, [Answer::At(0), Answer::At(300)]);
+    assert_eq!(store.writes(), ["sequenced/00000000000000000000"]);
+    let mut log = open(&store).await.unwrap();
+    assert_eq!((log.sequenced_size(), log.published_size()), (302, 0));
+    assert_eq!(log.entry(301).await.unwrap(), entry(2, 1));
+    assert_eq!(log.publish().await.unwrap().size, 302);
+    let answers = log.sequence(vec![offer(2, 0, 2), offer(2, 2, 1)]).await.unwrap();
+    assert_eq!(answers, [Answer::At(300), Answer::At(302)]);
+    let order = store.writes();
+    let expected = [
+        "sequenced/00000000000000000000",
+        "tile/entries/000",
+        "tile/0/000",
+        "tile/entries/001.p/46",
+        "tile/0/001.p/46",
+        "tile/1/000.p/1",
+        "checkpoints/00000000000000000302",
+        "checkpoint",
+        "sequenced/00000000000000000302",
+    ];
+    assert_eq!(order, expected);
+}
+
+#[tokio::test]
+async fn an_empty_log_is_published_once() {
+    let store = MemoryLog::new();
+    let mut log = open(&store).await.unwrap();
+    assert!(log.view().is_none());
+    assert_eq!(log.publish().await.unwrap().root, Hash::EMPTY_ROOT);
+    log.publish().await.unwrap();
+    assert_eq!(store.writes().len(), 2);
+    let mut log = open(&store).await.unwrap();
+    log.publish().await.unwrap();
+    assert_eq!(store.writes().len(), 2);
+    assert!(matches!(log.entry(0).await, Err(Error::Index { index: 0, size: 0 })));
+}
+
+#[tokio::test]
+async fn entries_and_receipts_are_read_from_a_view_while_the_log_grows() {
+    let store = MemoryLog::new();
+    let mut log = open(&store).await.unwrap();
+    log.sequence(vec![offer(1, 0, 700)]).await.unwrap();
+    log.publish().await.unwrap();
+    let mut view = log.view().unwrap().clone();
+    log.sequence(vec![offer(1, 700, 70_000)]).await.unwrap_err();
+    log = open(&store).await.unwrap();
+    for nth in 0..6 {
+        log.sequence(vec![offer(1, 700 + nth * 12_000, 12_000)]).await.unwrap();
+        log.publish().await.unwrap();
+    }
+    for index in [0, 255, 256, 511, 699] {
+        let bytes = view.entry(index).await.unwrap();
+        assert_eq!(bytes, entry(1, index));
+        let receipt = view.receipt(index, b"extra".to_vec()).await.unwrap();
+        assert_eq!(receipt.verify(&bytes, log.verifier()).unwrap().size, 700);
+    }
+    assert_eq!(view.entries(690).await.unwrap().len(), 10);
+    let mut newest = log.view().unwrap().clone();
+    assert_eq!(newest.size(), 72_700);
+    assert_eq!(newest.root_at(700).await.unwrap(), view.root());
+    assert_eq!(newest.root_at(72_700).await.unwrap(), newest.root());
+    assert_eq!(newest.root_at(0).await.unwrap(), Hash::EMPTY_ROOT);
+    assert!(newest.root_at(72_701).await.is_err());
+    assert!(newest.inclusion(72_700).await.is_err());
+    assert!(matches!(newest.entry(72_700).await, Err(Error::Index { .. })));
+    let receipt = newest.receipt(72_000, Vec::new()).await.unwrap();
+    assert!(receipt.verify(&entry(1, 72_000), log.verifier()).is_ok());
+}
+
+#[tokio::test]
+async fn a_log_grows_on_while_it_is_published() {
+    let store = MemoryLog::new();
+    let mut log = open(&store).await.unwrap();
+    log.sequence(vec![offer(1, 0, 10)]).await.unwrap();
+    let publication = log.begin().unwrap();
+    assert!(log.begin().is_none());
+    log.sequence(vec![offer(1, 10, 10)]).await.unwrap();
+    assert!(matches!(log.publish().await, Err(Error::Backlog)));
+    let written = publication.write().await;
+    assert_eq!(log.finish(written).unwrap().size, 10);
+    assert_eq!((log.published_size(), log.sequenced_size()), (10, 20));
+    store.fail(2, LogFault::Full);
+    assert!(log.publish().await.unwrap_err().is_full());
+    assert_eq!(log.publish().await.unwrap().size, 20);
+    assert_eq!(verified(&store).1.len(), 20);
+}
+
+#[tokio::test]
+async fn files_do_not_pile_up_once_shards_have_acknowledged() {
+    let store = MemoryLog::new();
+    let mut log = open(&store).await.unwrap();
+    let count =
+        |folder: &str| store.objects().keys().filter(|path| path.starts_with(folder)).count();
+    for nth in 0..60 {
+        log.sequence(vec![offer(1, nth * 7, 7), offer(2, nth, 1)]).await.unwrap();
+        log.publish().await.unwrap();
+        log.acknowledge(ShardId(1), nth * 7 + 7);
+    }
+    assert_eq!(count("sequenced/"), 60, "shard 2 has acknowledged nothing");
+    assert_eq!(count("checkpoints/"), CHECKPOINTS_KEPT);
+    let full = 480_usize.div_ceil(256) - 1;
+    let partials = store.objects().keys().filter(|path| path.contains(".p/")).count();
+    assert!(partials <= 3 * CHECKPOINTS_KEPT, "{partials}");
+    assert_eq!(count("tile/0/") - (partials - count("tile/1/")) / 2, full);
+    log.acknowledge(ShardId(2), 60);
+    for nth in 60..63 {
+        log.sequence(vec![offer(1, nth * 7, 7)]).await.unwrap();
+        log.publish().await.unwrap();
+    }
+    assert!(count("sequenced/") < 6, "{}", count("sequenced/"));
+    let mut log = open(&store).await.unwrap();
+    assert_eq!(log.cursor(ShardId(2)).next, 60);
+    assert_eq!(log.entry(0).await.unwrap(), entry(1, 0));
+    assert_eq!(verified(&store).1.len() as u64, log.sequenced_size());
+}
+
+#[tokio::test]
+async fn a_crash_among_removals_leaves_a_log_that_opens() {
+    let store = MemoryLog::new();
+    let mut log = open(&store).await.unwrap();
+    for nth in 0..6 {
+        log.sequence(vec![offer(1, nth, 1)]).await.unwrap();
+        log.publish().await.unwrap();
+    }
+    store.damage("sequenced/00000000000000000002", None);
+    assert_eq!(open(&store).await.unwrap().sequenced_size(), 6);
+}
+
+#[tokio::test]
+async fn of_two_writers_at_most_one_goes_on() {
+    let store = MemoryLog::new();
+    let mut old = open(&store).await.unwrap();
+    let mut new = open(&store).await.unwrap();
+    new.sequence(vec![offer(1, 0, 3)]).await.unwrap();
+    let other = Offer { entries: vec![b"other".to_vec()], ..offer(1, 0, 1) };
+    let error = old.sequence(vec![other.clone()]).await.unwrap_err();
+    assert!(matches!(error, Error::Store(LogError::Differs { .. })), "{error}");
+    assert!(matches!(old.sequence(vec![other.clone()]).await, Err(Error::Stopped)));
+    // A writer that slept while its place was taken, published and taken away again.
+    let mut old = open(&store).await.unwrap();
+    for nth in 1..5 {
+        new.sequence(vec![offer(1, nth * 3, 3)]).await.unwrap();
+        new.acknowledge(ShardId(1), nth * 3 + 3);
+        new.publish().await.unwrap();
+    }
+    assert!(!store.objects().contains_key("sequenced/00000000000000000003"));
+    let error = old.sequence(vec![Offer { from: 3, ..other }]).await.unwrap_err();
+    assert!(matches!(error, Error::Superseded { first: 3, published: 15 }), "{error}");
+    assert_eq!(open(&store).await.unwrap().sequenced_size(), 15);
+}
+
+async fn refused(damage: impl FnOnce(&MemoryLog)) -> String {
+    let store = MemoryLog::new();
+    let mut log = open(&store).await.unwrap();
+    for nth in 0..3 {
+        log.sequence(vec![offer(1, nth * 100, 100)]).await.unwrap();
+        log.publish().await.unwrap();
+    }
+    damage(&store);
+    let before = store.objects();
+    let error = open(&store).await.map(|_| ()).unwrap_err();
+    assert_eq!(store.objects(), before);
+    error.to_string()
+}
+
+fn flip(store: &MemoryLog, path: &str) {
+    let mut bytes = store.objects()[path].clone();
+    *bytes.last_mut().unwrap() ^= 1;
+    store.damage(path, Some(bytes));
+}
+
+#[tokio::test]
+async fn a_damaged_log_is_refused_and_left_as_it_is() {
+    let newest = "sequenced/00000000000000000200";
+    let ahead = refused(|store| store.damage(newest, None)).await;
+    assert_eq!(ahead, "the checkpoint has 300 entries, but only 200 are sequenced");
+    let tile = refused(|store| store.damage("tile/1/000.p/1", None)).await;
+    assert_eq!(tile, "tile/1/000.p/1: missing");
+    let root = refused(|store| flip(store, "tile/0/001.p/44")).await;
+    assert!(root.starts_with("right edge tiles have root"), "{root}");
+    let bundle = refused(|store| flip(store, "tile/entries/001.p/44")).await;
+    assert!(bundle.contains("entry 299 does not have the hash in its tile"), "{bundle}");
+    let object = refused(|store| flip(store, newest)).await;
+    assert!(object.ends_with("is damaged"), "{object}");
+    let signature = refused(|store| flip(store, "checkpoint")).await;
+    assert!(signature.starts_with("checkpoint: "), "{signature}");
+    let foreign = refused(|store| {
+        let other = SigningKey::from_seed("example.com/log", &[8; 32]).unwrap();
+        let (checkpoint, _) = verified(store);
+        let note = checkpoint.sign(&other).unwrap();
+        store.damage("checkpoint", Some(note.into_bytes()));
+    });
+    assert_eq!(foreign.await, "checkpoint: note is not signed by a known key");
+    let name = refused(|store| store.damage("sequenced/1", Some(Vec::new()))).await;
+    assert_eq!(name, "sequenced/1 does not hold what its name says");
+    let roots = refused(|store| {
+        let (checkpoint, _) = verified(store);
+        let root = Hash::leaf(b"another");
+        let note = Checkpoint { root, ..checkpoint }.sign(&key()).unwrap();
+        store.damage("checkpoint", Some(note.into_bytes()));
+    });
+    assert_eq!(roots.await, "two checkpoints of size 300 have different roots");
+    let branch = refused(|store| {
+        let (checkpoint, _) = verified(store);
+        let root = Hash::leaf(b"another");
+        let note = Checkpoint { root, size: 200, ..checkpoint }.sign(&key()).unwrap();
+        store.damage("checkpoint", Some(note.into_bytes()));
+    });
+    assert!(branch.await.contains("200"));
+}
+
+#[tokio::test]
+async fn a_missing_object_that_is_not_published_is_refused() {
+    let store = MemoryLog::new();
+    let mut log = open(&store).await.unwrap();
+    for nth in 0..3 {
+        log.sequence(vec![offer(1, nth, 1)]).await.unwrap();
+    }
+    store.damage("sequenced/00000000000000000001", None);
+    let error = open(&store).await.map(|_| ()).unwrap_err();
+    assert!(matches!(error, Error::Chain { .. }), "{error}");
+    store.damage("sequenced/00000000000000000000", None);
+    let error = open(&store).await.map(|_| ()).unwrap_err();
+    assert!(matches!(error, Error::Chain { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_checkpoint_set_back_is_put_right() {
+    let store = MemoryLog::new();
+    let mut log = open(&store).await.unwrap();
+    log.sequence(vec![offer(1, 0, 5)]).await.unwrap();
+    log.publish().await.unwrap();
+    let old = store.objects()["checkpoint"].clone();
+    log.sequence(vec![offer(1, 5, 5)]).await.unwrap();
+    log.publish().await.unwrap();
+    for damage in [Some(old), None] {
+        store.damage("checkpoint", damage);
+        let mut log = open(&store).await.unwrap();
+        assert_eq!(log.publish().await.unwrap().size, 10);
+        assert_eq!(verified(&store).0.size, 10);
+    }
+}
+
+#[tokio::test]
+async fn what_can_never_be_published_is_not_sequenced() {
+    let store = MemoryLog::new();
+    let mut log = open(&store).await.unwrap();
+    let long = Offer { entries: vec![vec![0; 65_536]], ..offer(1, 0, 0) };
+    let error = log.sequence(vec![offer(2, 0, 1), long]).await.unwrap_err();
+    assert!(matches!(error, Error::TooLarge { shard: ShardId(1), from: 0 }), "{error}");
+    assert_eq!(log.sequenced_size(), 0);
+    let answers = log.sequence(vec![offer(2, 0, 1), offer(2, 5, 1)]).await.unwrap();
+    assert_eq!(answers, [Answer::At(0), Answer::Gap { next: 1 }]);
+}
+
+#[tokio::test]
+async fn a_large_backlog_is_split_and_published_in_between() {
+    let store = MemoryLog::new();
+    let mut log = open(&store).await.unwrap();
+    let row = |from| Offer { entries: vec![vec![b'x'; 60_000]; 100], ..offer(1, from, 0) };
+    for nth in 0..16 {
+        log.sequence(vec![row(nth * 100)]).await.unwrap();
+    }
+    assert!(log.published_size() > 0);
+    assert!(store.list("sequenced".to_owned()).await.unwrap().len() == 16);
+    drop(log);
+    let mut log = open(&store).await.unwrap();
+    assert_eq!(log.publish().await.unwrap().size, 1600);
+    assert_eq!(verified(&store).1.len(), 1600);
+}
