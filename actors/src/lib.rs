@@ -1,3 +1,23 @@
-//! Ractor shells around the machines of workflows, the ports they need, and the Stage trait.
+//! Ractor shells around the machines of `gristmill_workflows`, the ports they need, the [`stage`]
+//! trait, and the shipped stages.
+
+extern crate self as gristmill_actors;
+
+#[doc(hidden)]
+pub use serde;
+
+mod claims;
+mod contribution;
+pub mod engine;
+pub mod limits;
+pub mod node;
+mod payouts;
+mod pool;
 pub mod ports;
 pub mod rail;
+pub mod registry;
+mod shard;
+pub mod stage;
+pub mod stages;
+pub mod trace_log;
+mod trace_role;

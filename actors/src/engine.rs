@@ -1,0 +1,120 @@
+//! What the actors of one node share.
+
+use crate::contribution;
+use crate::payouts::PayoutMessage;
+use crate::pool::PoolMessage;
+use crate::ports::{Clock, ContentIndex, KeyStore, MediaStore, ShardStore};
+use crate::rail::BoxFuture;
+use crate::shard::ShardMessage;
+use crate::stage::AnyStage;
+use crate::trace_role::LogMessage;
+use gristmill_workflows::definition::WorkflowRef;
+use gristmill_workflows::id::ShardId;
+use gristmill_workflows::shard::World;
+use gristmill_workflows::submission::Modality;
+use ractor::ActorRef;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock, RwLock};
+
+/// What was measured of some bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Measured {
+    /// Every number under its name.
+    pub measures: BTreeMap<String, i64>,
+    /// What a rate counts: milliseconds, or 1.
+    pub units: u64,
+    /// The version of what measured.
+    pub scorer: &'static str,
+}
+
+/// Why nothing was measured.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MeasureError {
+    /// A verdict on the item: a reason of the contract.
+    #[error("{0}")]
+    Verdict(&'static str),
+    /// No worker could be had; the same bytes may be measured later.
+    #[error("no media worker: {0}")]
+    Unavailable(String),
+}
+
+/// Measures bytes, away from the node's memory and time.
+pub trait Measurer: Send + Sync + 'static {
+    /// Measures bytes that claim to be of a modality. The same bytes measure the same.
+    fn measure(
+        &self,
+        bytes: Vec<u8>,
+        modality: Modality,
+    ) -> BoxFuture<'_, Result<Measured, MeasureError>>;
+}
+
+/// The ports of one node.
+#[derive(Clone)]
+pub struct Ports {
+    /// Shards.
+    pub store: Arc<dyn ShardStore>,
+    /// Who handed in a content first.
+    pub content: Arc<dyn ContentIndex>,
+    /// Data keys.
+    pub keys: Arc<dyn KeyStore>,
+    /// Blobs.
+    pub media: Arc<dyn MediaStore>,
+    /// Time and randomness.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl std::fmt::Debug for Ports {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Ports")
+    }
+}
+
+/// Counters for whoever watches a node.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Actors of contributions that were started.
+    pub started: AtomicU64,
+    /// Journeys that parked.
+    pub parked: AtomicU64,
+    /// Journeys that paused.
+    pub paused: AtomicU64,
+    /// Commits.
+    pub commits: AtomicU64,
+    /// Actors that ended by a panic or an error.
+    pub restarts: AtomicU64,
+}
+
+/// Shared by the actors of one node.
+pub struct Engine {
+    /// What does not change.
+    pub world: Arc<World>,
+    /// The outside.
+    pub ports: Ports,
+    /// For whoever watches.
+    pub counters: Counters,
+    pub(crate) stages: BTreeMap<WorkflowRef, Vec<Arc<dyn AnyStage>>>,
+    pub(crate) pools: OnceLock<HashMap<&'static str, ActorRef<PoolMessage>>>,
+    pub(crate) log: OnceLock<ActorRef<LogMessage>>,
+    pub(crate) shards: RwLock<HashMap<ShardId, ActorRef<ShardMessage>>>,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("counters", &self.counters).finish_non_exhaustive()
+    }
+}
+
+/// A handle to the payout batcher, which is made before the stages are.
+pub type PayoutSlot = Arc<OnceLock<ActorRef<PayoutMessage>>>;
+
+impl Engine {
+    /// Tells a shard's actor that its inbox has grown. A shard between two lives is not told: it
+    /// reads its inbox when it starts.
+    pub(crate) fn notify(&self, shard: ShardId) {
+        let shards = self.shards.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(actor) = shards.get(&shard) {
+            contribution::tell(actor, ShardMessage::InboxGrew);
+        }
+    }
+}

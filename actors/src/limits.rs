@@ -1,0 +1,48 @@
+//! Every bound of the actors, in one place.
+
+use std::time::Duration;
+
+/// Journeys in flight on one node, shared evenly by its shards.
+pub const WINDOW: usize = 8192;
+/// Fewest journeys in flight in one shard.
+pub const SHARD_WINDOW_MIN: usize = 16;
+/// Inbox items read at once in one lane.
+pub const INBOX_BATCH: usize = 512;
+/// Journeys of one contributor that a withdrawal reads at once.
+pub const CHAIN_BATCH: usize = 64;
+/// Times a commit whose fate is unknown is resent before the shard gives up.
+pub const COMMIT_RESENDS_MAX: u32 = 20;
+/// Between two tries of a commit.
+pub const COMMIT_RESEND_AFTER: Duration = Duration::from_millis(100);
+/// Timers read ahead of time.
+pub const TIMER_HORIZON_MS: u64 = 60_000;
+/// Timers read at once.
+pub const TIMER_BATCH: usize = 256;
+/// The safety net looks for overdue timers, stranded items and unanswered transfers this often.
+pub const SWEEP_EVERY: Duration = Duration::from_secs(5);
+/// First wait before a shard that lost its memory loads again.
+pub const RELOAD_AFTER: Duration = Duration::from_millis(100);
+/// Longest wait before a shard that lost its memory loads again.
+pub const RELOAD_AFTER_MAX: Duration = Duration::from_secs(10);
+/// How long a journey waits for content whose holder is not decided, before it parks again.
+pub const CLAIM_PARK_MS: u64 = 250;
+/// First wait before an open circuit lets a probe through.
+pub const PROBE_AFTER: Duration = Duration::from_millis(200);
+/// Longest wait before an open circuit lets a probe through.
+pub const PROBE_AFTER_MAX: Duration = Duration::from_secs(10);
+/// Calls to a rail under way at once.
+pub const RAIL_CALLS_MAX: usize = 2;
+/// A payout without an answer is asked for again after this.
+pub const RAIL_ASK_AFTER: Duration = Duration::from_millis(200);
+/// Longest wait between two asks for one payout.
+pub const RAIL_ASK_AFTER_MAX: Duration = Duration::from_secs(30);
+/// A key is not resent when less than this part of its window is left.
+pub const RAIL_MARGIN_PART: u32 = 10;
+/// At most this often a new checkpoint is published.
+pub const PUBLISH_EVERY: Duration = Duration::from_millis(200);
+/// Offers waiting at the log; with one offer a shard's commit, this is never reached.
+pub const OFFERS_MAX: usize = 65_536;
+/// Posts to another shard's inbox are tried this often before the sweep takes over.
+pub const POST_TRIES: u32 = 5;
+
+const _: () = assert!(SHARD_WINDOW_MIN > 0 && WINDOW >= SHARD_WINDOW_MIN);

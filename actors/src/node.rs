@@ -1,0 +1,450 @@
+//! One node: the supervision tree and its handle.
+//!
+//! ```text
+//! Node ─┬─ StagePool × stage
+//!       ├─ PayoutBatcher
+//!       ├─ TraceRole
+//!       └─ Shard × owned ── Contribution × in flight
+//! ```
+//! A shard that gives its memory up is started again after a wait that doubles. What cannot be
+//! mended in this process (a failed disk, a damaged store, a log that differs) ends the node: its
+//! [`Fatal`] is shown, and nothing is acknowledged after it.
+
+use crate::engine::{Counters, Engine, PayoutSlot, Ports};
+use crate::limits;
+use crate::payouts::{self, PayoutBatcher};
+use crate::pool::StagePool;
+use crate::ports::StoreError;
+use crate::rail::Rail;
+use crate::registry::Registry;
+use crate::shard::{self, ShardActor, ShardMessage, ShardStatus};
+use crate::trace_log::{self, TraceLog};
+use crate::trace_role::{self, LogSizes, TraceRole};
+use gristmill_workflows::definition::Effect;
+use gristmill_workflows::id::ShardId;
+use gristmill_workflows::policy::Policy;
+use gristmill_workflows::shard::World;
+use gristmill_workflows::time::Timestamp;
+use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, OnceLock, RwLock};
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// The root supervisor.
+#[derive(Debug)]
+struct NodeActor;
+
+/// What the root is told.
+#[derive(Debug)]
+enum NodeMessage {
+    /// Start a shard, again or for the first time.
+    StartShard(ShardId),
+}
+
+/// What ended a node that nobody stopped.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Fatal {
+    /// The store failed or is damaged.
+    #[error(transparent)]
+    Store(StoreError),
+    /// The log failed or differs.
+    #[error("the public log: {detail}")]
+    Log {
+        /// What was met.
+        detail: String,
+        /// The disk is full.
+        full: bool,
+    },
+    /// An actor that nothing can replace ended.
+    #[error("an actor of the node ended: {detail}")]
+    Actor {
+        /// Which, and how.
+        detail: String,
+    },
+}
+
+/// What a node is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// Programs, workflows and the key for ids.
+    pub world: Arc<World>,
+    /// Stages, made.
+    pub registry: Registry,
+    /// The outside.
+    pub ports: Ports,
+    /// The opened log.
+    pub log: TraceLog,
+    /// The slot that payout stages were made with.
+    pub payouts: PayoutSlot,
+    /// The owner's incarnation: a uuid made at process start.
+    pub owner: u128,
+    /// Journeys in flight at the most.
+    pub window: usize,
+}
+
+struct State {
+    engine: Arc<Engine>,
+    owner: u128,
+    window: usize,
+    statuses: BTreeMap<ShardId, watch::Sender<ShardStatus>>,
+    cells: HashMap<ActorId, ShardId>,
+    failures: HashMap<ShardId, u32>,
+    fatal: watch::Sender<Option<Fatal>>,
+}
+
+struct Arguments {
+    parts: Parts,
+    rail: Arc<dyn Rail>,
+    engine: Arc<Engine>,
+    statuses: BTreeMap<ShardId, watch::Sender<ShardStatus>>,
+    sizes: watch::Sender<LogSizes>,
+    fatal: watch::Sender<Option<Fatal>>,
+}
+
+impl Actor for NodeActor {
+    type Msg = NodeMessage;
+    type State = State;
+    type Arguments = Arguments;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        arguments: Arguments,
+    ) -> Result<State, ActorProcessingErr> {
+        let Arguments { parts, rail, engine, statuses, sizes, fatal } = arguments;
+        let cell = myself.get_cell();
+        let mut pools = HashMap::new();
+        for (name, policy) in pooled(&parts.registry) {
+            let (pool, _) = Actor::spawn_linked(None, StagePool, policy, cell.clone()).await?;
+            pools.insert(name, pool);
+        }
+        let clock = engine.ports.clock.clone();
+        let batcher = payouts::Arguments { rail, clock };
+        let (batcher, _) =
+            Actor::spawn_linked(None, PayoutBatcher, batcher, cell.clone()).await?;
+        let log = trace_role::Arguments { log: parts.log, sizes };
+        let (log, _) = Actor::spawn_linked(None, TraceRole, log, cell).await?;
+        let fresh = engine.pools.set(pools).is_ok()
+            && parts.payouts.set(batcher).is_ok()
+            && engine.log.set(log).is_ok();
+        if !fresh {
+            return Err("the parts of another node were used".into());
+        }
+        for shard in statuses.keys() {
+            myself.send_message(NodeMessage::StartShard(*shard))?;
+        }
+        let (owner, window) = (parts.owner, parts.window);
+        let (cells, failures) = (HashMap::new(), HashMap::new());
+        Ok(State { engine, owner, window, statuses, cells, failures, fatal })
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        message: NodeMessage,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        let NodeMessage::StartShard(shard) = message;
+        state.start_shard(&myself, shard).await;
+        Ok(())
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        event: SupervisionEvent,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        match event {
+            SupervisionEvent::ActorFailed(cell, error) => {
+                state.failed(&myself, cell.get_id(), &error);
+            }
+            SupervisionEvent::ActorTerminated(cell, _, _) => {
+                state.cells.remove(&cell.get_id());
+            }
+            SupervisionEvent::ActorStarted(_) | SupervisionEvent::ProcessGroupChanged(_) => {}
+        }
+        Ok(())
+    }
+}
+
+/// Every stage that runs in a pool, with the most generous policy of the workflows that use it.
+fn pooled(registry: &Registry) -> BTreeMap<&'static str, Policy> {
+    let mut pooled: BTreeMap<&'static str, Policy> = BTreeMap::new();
+    for stage in registry.workflows().flat_map(|definition| &definition.stages) {
+        if stage.signature.effect == Effect::Pure {
+            continue;
+        }
+        let policy = pooled.entry(stage.signature.name).or_insert_with(|| stage.policy.clone());
+        policy.concurrency = policy.concurrency.max(stage.policy.concurrency);
+        policy.rate_per_s = policy.rate_per_s.max(stage.policy.rate_per_s);
+    }
+    pooled
+}
+
+impl State {
+    async fn start_shard(&mut self, myself: &ActorRef<NodeMessage>, shard: ShardId) {
+        let Some(status) = self.statuses.get(&shard).cloned() else { return };
+        let arguments = shard::Arguments {
+            shard,
+            owner: self.owner,
+            window: self.window,
+            engine: self.engine.clone(),
+            status,
+        };
+        let started =
+            Actor::spawn_linked(None, ShardActor, arguments, myself.get_cell()).await;
+        match started {
+            Ok((actor, _)) => {
+                self.cells.insert(actor.get_id(), shard);
+                let shards = &self.engine.shards;
+                let mut shards =
+                    shards.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+                shards.insert(shard, actor);
+            }
+            Err(ractor::SpawnErr::StartupFailed(error)) => {
+                self.shard_failed(myself, shard, &error);
+            }
+            Err(error) => self.end(Fatal::Actor { detail: error.to_string() }),
+        }
+    }
+
+    fn failed(&mut self, myself: &ActorRef<NodeMessage>, id: ActorId, error: &ActorProcessingErr) {
+        if let Some(shard) = self.cells.remove(&id) {
+            let shards = &self.engine.shards;
+            shards.write().unwrap_or_else(std::sync::PoisonError::into_inner).remove(&shard);
+            self.shard_failed(myself, shard, error);
+            return;
+        }
+        let detail = error.to_string();
+        self.end(match error.downcast_ref::<trace_log::Error>() {
+            Some(log) => Fatal::Log { detail, full: log.is_full() },
+            None => Fatal::Actor { detail },
+        });
+    }
+
+    fn shard_failed(
+        &mut self,
+        myself: &ActorRef<NodeMessage>,
+        shard: ShardId,
+        error: &ActorProcessingErr,
+    ) {
+        if let Some(fatal) = fatal(error) {
+            return self.end(fatal);
+        }
+        self.engine.counters.restarts.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        if let Some(status) = self.statuses.get(&shard) {
+            status.send_replace(ShardStatus::default());
+        }
+        let failures = self.failures.entry(shard).or_default();
+        *failures = failures.saturating_add(1);
+        let doubled = limits::RELOAD_AFTER * 2u32.saturating_pow((*failures).min(10) - 1);
+        let wait = doubled.min(limits::RELOAD_AFTER_MAX);
+        tracing::warn!(%shard, %error, ?wait, "a shard gave its memory up and is loaded again");
+        let myself = myself.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(wait).await;
+            crate::contribution::tell(&myself, NodeMessage::StartShard(shard));
+        });
+    }
+
+    fn end(&self, fatal: Fatal) {
+        tracing::error!(%fatal, "the node has to end");
+        self.fatal.send_if_modified(|shown| {
+            let first = shown.is_none();
+            shown.get_or_insert(fatal);
+            first
+        });
+    }
+}
+
+fn fatal(error: &ActorProcessingErr) -> Option<Fatal> {
+    match error.downcast_ref::<shard::Error>()? {
+        shard::Error::Store(
+            error @ (StoreError::Failed { .. } | StoreError::Damaged { .. }),
+        ) => Some(Fatal::Store(error.clone())),
+        shard::Error::Codec(error) => {
+            Some(Fatal::Store(StoreError::Damaged { detail: error.to_string() }))
+        }
+        shard::Error::Store(_) | shard::Error::Broken | shard::Error::Log(_) => None,
+    }
+}
+
+/// A running node.
+#[derive(Debug)]
+pub struct Node {
+    actor: ActorRef<NodeMessage>,
+    engine: Arc<Engine>,
+    statuses: BTreeMap<ShardId, watch::Receiver<ShardStatus>>,
+    sizes: watch::Receiver<LogSizes>,
+    fatal: watch::Receiver<Option<Fatal>>,
+}
+
+/// The sum over a node's shards, at one glance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Glance {
+    /// Journeys in memory.
+    pub moving: usize,
+    /// Journeys that ever settled.
+    pub settled: u64,
+    /// Journeys that ever were rejected or withdrawn before acceptance.
+    pub refused: u64,
+    /// Entries of the log.
+    pub log: LogSizes,
+}
+
+impl Node {
+    /// Starts every shard of the store on this node.
+    pub async fn start(parts: Parts, rail: Arc<dyn Rail>) -> Result<Self, Fatal> {
+        let shards = parts.world.shards;
+        let engine = Arc::new(Engine {
+            world: parts.world.clone(),
+            ports: parts.ports.clone(),
+            counters: Counters::default(),
+            stages: parts.registry.stages.clone(),
+            pools: OnceLock::new(),
+            log: OnceLock::new(),
+            shards: RwLock::default(),
+        });
+        let (mut senders, mut statuses) = (BTreeMap::new(), BTreeMap::new());
+        for shard in (0..shards).map(ShardId) {
+            let (sender, receiver) = watch::channel(ShardStatus::default());
+            senders.insert(shard, sender);
+            statuses.insert(shard, receiver);
+        }
+        let (size_sender, sizes) = watch::channel(LogSizes::default());
+        let (fatal_sender, fatal) = watch::channel(None);
+        let share = (parts.window / usize::from(shards)).max(limits::SHARD_WINDOW_MIN);
+        let arguments = Arguments {
+            parts: Parts { window: share, ..parts },
+            rail,
+            engine: engine.clone(),
+            statuses: senders,
+            sizes: size_sender,
+            fatal: fatal_sender,
+        };
+        let spawned = Actor::spawn(None, NodeActor, arguments).await;
+        let (actor, _) =
+            spawned.map_err(|error| Fatal::Actor { detail: error.to_string() })?;
+        Ok(Self { actor, engine, statuses, sizes, fatal })
+    }
+
+    /// What the actors share, counters among it.
+    #[must_use]
+    pub fn engine(&self) -> &Arc<Engine> {
+        &self.engine
+    }
+
+    /// Tells a shard that its inbox has grown.
+    pub fn notify(&self, shard: ShardId) {
+        self.engine.notify(shard);
+    }
+
+    /// Where the node stands.
+    #[must_use]
+    pub fn glance(&self) -> Glance {
+        let mut glance = Glance { log: *self.sizes.borrow(), ..Glance::default() };
+        for status in self.statuses.values() {
+            let status = status.borrow();
+            glance.moving += status.moving;
+            glance.settled += status.settled;
+            glance.refused += status.refused;
+        }
+        glance
+    }
+
+    /// Waits until nothing moves any more: every journey is terminal, paused, or parked for longer
+    /// than `patience_ms`, and the published checkpoint covers every entry.
+    pub async fn rest(&self, patience_ms: u64) -> Result<(), Fatal> {
+        let mut fatal = self.fatal.clone();
+        tokio::select! {
+            biased;
+            ended = wait_fatal(&mut fatal) => Err(ended),
+            () = self.quiet(patience_ms) => Ok(()),
+        }
+    }
+
+    async fn quiet(&self, patience_ms: u64) {
+        loop {
+            for status in self.statuses.values() {
+                let mut status = status.clone();
+                let soon = self.engine.ports.clock.now().plus_ms(patience_ms);
+                if status.wait_for(|status| rests(status, soon)).await.is_err() {
+                    return;
+                }
+            }
+            let first = self.look(patience_ms).await;
+            if first.is_none() || first != self.look(patience_ms).await {
+                continue;
+            }
+            let mut sizes = self.sizes.clone();
+            if sizes.wait_for(|sizes| sizes.published >= sizes.sequenced).await.is_err() {
+                return;
+            }
+            if first == self.look(patience_ms).await {
+                return;
+            }
+        }
+    }
+
+    /// The commits of every shard if all rest, seen from inside their mailboxes.
+    async fn look(&self, patience_ms: u64) -> Option<Vec<u64>> {
+        let shards: Vec<ActorRef<ShardMessage>> = {
+            let shards = self.engine.shards.read();
+            let shards = shards.unwrap_or_else(std::sync::PoisonError::into_inner);
+            shards.values().cloned().collect()
+        };
+        let soon = self.engine.ports.clock.now().plus_ms(patience_ms);
+        let mut commits = Vec::with_capacity(shards.len());
+        for shard in shards {
+            let status = ractor::call!(shard, ShardMessage::Look).ok()?;
+            if !rests(&status, soon) {
+                return None;
+            }
+            commits.push(status.commits);
+        }
+        (commits.len() == self.statuses.len()).then_some(commits)
+    }
+
+    /// Waits until the node has to end.
+    pub async fn ended(&self) -> Fatal {
+        wait_fatal(&mut self.fatal.clone()).await
+    }
+
+    /// Ends in order: nothing more is let in, what was decided is committed. True if every shard
+    /// said so within the deadline; else the next start treats the end as unclean.
+    pub async fn stop(self, deadline: Duration) -> bool {
+        let shards: Vec<ActorRef<ShardMessage>> = {
+            let shards = self.engine.shards.read();
+            let shards = shards.unwrap_or_else(std::sync::PoisonError::into_inner);
+            shards.values().cloned().collect()
+        };
+        for shard in &shards {
+            crate::contribution::tell(shard, ShardMessage::Drain);
+        }
+        let drained = async {
+            for status in self.statuses.values() {
+                let mut status = status.clone();
+                if status.wait_for(|status| status.drained).await.is_err() {
+                    return false;
+                }
+            }
+            true
+        };
+        let drained = tokio::time::timeout(deadline, drained).await.unwrap_or(false);
+        let stopped = self.actor.stop_and_wait(None, Some(deadline)).await;
+        drained && stopped.is_ok()
+    }
+}
+
+fn rests(status: &ShardStatus, soon: Timestamp) -> bool {
+    status.loaded && status.at_rest && status.next_due.is_none_or(|due| due > soon)
+}
+
+async fn wait_fatal(fatal: &mut watch::Receiver<Option<Fatal>>) -> Fatal {
+    match fatal.wait_for(Option::is_some).await {
+        Ok(shown) => shown.clone().expect("just seen to be there"),
+        Err(_) => Fatal::Actor { detail: "the node's root is gone".to_owned() },
+    }
+}

@@ -1,0 +1,200 @@
+//! One stage's pool on one node: bounded concurrency, rate, and the circuit that opens when the
+//! stage's downstream is down.
+//!
+//! Supervised by the node. Contribution actors send jobs; an attempt runs in a task of its own, so
+//! that a panic or a hang of a stage harms nobody else. If the pool dies, its jobs' journeys are
+//! still with their shards, which run them again.
+
+use crate::contribution::{self, ContributionMessage, tell};
+use crate::limits;
+use crate::stage::{AnyStage, Context, Fields};
+use gristmill_workflows::policy::Policy;
+use gristmill_workflows::request::{Failure, Outcome};
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// The actor.
+#[derive(Debug)]
+pub struct StagePool;
+
+/// One attempt to make.
+pub struct Job {
+    pub(crate) stage: Arc<dyn AnyStage>,
+    pub(crate) cx: Context,
+    pub(crate) fields: Arc<Fields>,
+    pub(crate) timeout: Duration,
+    pub(crate) after: Option<contribution::After>,
+    pub(crate) reply: ActorRef<ContributionMessage>,
+}
+
+impl std::fmt::Debug for Job {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Job")
+    }
+}
+
+/// What a pool is told.
+#[derive(Debug)]
+pub enum PoolMessage {
+    /// Make an attempt when there is room.
+    Run(Box<Job>),
+    /// An attempt is over.
+    Finished(Box<Job>, Outcome),
+    /// Time to look again: a rate's next start, or a circuit's probe.
+    Look,
+}
+
+#[derive(Debug)]
+enum Circuit {
+    Closed,
+    /// Nothing starts before `until`; then one probe at a time.
+    Open { until: Instant, wait: Duration, probing: bool },
+}
+
+/// What a pool keeps.
+#[derive(Debug)]
+pub struct PoolState {
+    policy: Policy,
+    waiting: VecDeque<Box<Job>>,
+    running: usize,
+    circuit: Circuit,
+    next_start: Instant,
+    looking: bool,
+}
+
+impl Actor for StagePool {
+    type Msg = PoolMessage;
+    type State = PoolState;
+    type Arguments = Policy;
+
+    async fn pre_start(
+        &self,
+        _myself: ActorRef<Self::Msg>,
+        policy: Policy,
+    ) -> Result<PoolState, ActorProcessingErr> {
+        Ok(PoolState {
+            policy,
+            waiting: VecDeque::new(),
+            running: 0,
+            circuit: Circuit::Closed,
+            next_start: Instant::now(),
+            looking: false,
+        })
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        message: PoolMessage,
+        state: &mut PoolState,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            PoolMessage::Run(job) => state.waiting.push_back(job),
+            PoolMessage::Finished(job, outcome) => state.finished(job, outcome),
+            PoolMessage::Look => state.looking = false,
+        }
+        state.start(&myself);
+        Ok(())
+    }
+}
+
+impl PoolState {
+    fn finished(&mut self, job: Box<Job>, outcome: Outcome) {
+        self.running -= 1;
+        if let Outcome::Failed(Failure::Unavailable { .. }) = &outcome {
+            self.open();
+            self.waiting.push_front(job);
+            return;
+        }
+        self.circuit = Circuit::Closed;
+        tell(&job.reply, ContributionMessage::Ran(outcome));
+    }
+
+    /// The downstream is down: the attempt is given back, and the wait for a probe doubles.
+    fn open(&mut self) {
+        let wait = match &self.circuit {
+            Circuit::Closed => limits::PROBE_AFTER,
+            Circuit::Open { wait, probing: true, .. } => (*wait * 2).min(limits::PROBE_AFTER_MAX),
+            Circuit::Open { .. } => return,
+        };
+        self.circuit = Circuit::Open { until: Instant::now() + wait, wait, probing: false };
+    }
+
+    fn start(&mut self, myself: &ActorRef<PoolMessage>) {
+        while !self.waiting.is_empty() && self.running < self.policy.concurrency as usize {
+            let now = Instant::now();
+            if let Some(until) = self.not_before(now) {
+                self.look_at(until, myself);
+                return;
+            }
+            if let Circuit::Open { probing, .. } = &mut self.circuit {
+                if *probing {
+                    return;
+                }
+                *probing = true;
+            }
+            if self.policy.rate_per_s > 0 {
+                let gap = Duration::from_secs(1) / self.policy.rate_per_s;
+                self.next_start = self.next_start.max(now) + gap;
+            }
+            let Some(job) = self.waiting.pop_front() else { return };
+            self.running += 1;
+            spawn(job, myself.clone());
+        }
+    }
+
+    fn not_before(&self, now: Instant) -> Option<Instant> {
+        let circuit = match &self.circuit {
+            Circuit::Closed => now,
+            Circuit::Open { until, .. } => *until,
+        };
+        let rate = if self.policy.rate_per_s > 0 { self.next_start } else { now };
+        Some(circuit.max(rate)).filter(|until| *until > now)
+    }
+
+    fn look_at(&mut self, until: Instant, myself: &ActorRef<PoolMessage>) {
+        if std::mem::replace(&mut self.looking, true) {
+            return;
+        }
+        let myself = myself.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep_until(until).await;
+            tell(&myself, PoolMessage::Look);
+        });
+    }
+}
+
+/// Runs one attempt in its own task: a panic there is an outcome here.
+fn spawn(job: Box<Job>, pool: ActorRef<PoolMessage>) {
+    tokio::spawn(async move {
+        let outcome = attempt(&job).await;
+        tell(&pool, PoolMessage::Finished(job, outcome));
+    });
+}
+
+async fn attempt(job: &Job) -> Outcome {
+    let (stage, cx, fields) = (job.stage.clone(), job.cx.clone(), job.fields.clone());
+    let after = job.after.clone();
+    let timeout = job.timeout;
+    let mut task = tokio::spawn(async move {
+        let outcome = stage.run(&cx, &fields).await;
+        match after {
+            Some(after) => after.settle(outcome, &cx).await,
+            None => outcome,
+        }
+    });
+    match tokio::time::timeout(timeout, &mut task).await {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(error)) => {
+            let detail = contribution::panic_message(error);
+            Outcome::Failed(Failure::Panic { detail })
+        }
+        Err(_) => {
+            task.abort();
+            Outcome::Failed(Failure::Timeout)
+        }
+    }
+}

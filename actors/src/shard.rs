@@ -1,0 +1,345 @@
+//! The actor of one shard: inbox reader, admission permits, timers, group commit, and supervisor
+//! of the contribution actors in flight.
+//!
+//! It feeds the pure [`machine`](gristmill_workflows::shard::Shard) and carries out its effects,
+//! never before their commit. One commit is under way at a time; what is decided meanwhile rides in
+//! the next. If its memory can no longer be trusted (a commit failed, was fenced, or broke on a
+//! withdrawal it had not seen), it ends with an error, and the node starts it again: a new epoch,
+//! memory rebuilt from the store, nothing acknowledged lost.
+
+mod admission;
+mod children;
+mod commits;
+mod desk;
+mod effects;
+mod load;
+
+use crate::contribution::{Child, ContributionMessage, tell};
+use crate::engine::Engine;
+use crate::limits;
+use crate::ports::{Committed, StoreError};
+use gristmill_workflows::codec;
+use gristmill_workflows::id::{Arrival, ShardId};
+use gristmill_workflows::sequencer::Answer;
+use gristmill_workflows::shard::{Proposal, Shard};
+use gristmill_workflows::time::Timestamp;
+use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::sync::watch;
+
+pub(crate) use admission::Fetched;
+pub(crate) use desk::{Desk, Read};
+
+/// The actor.
+#[derive(Debug)]
+pub struct ShardActor;
+
+/// What it is told.
+#[derive(Debug)]
+pub enum ShardMessage {
+    /// Its inbox has grown.
+    InboxGrew,
+    /// Inbox items and what belongs to them were read.
+    Fetched(Box<Result<Fetched, StoreError>>),
+    /// A contribution's actor proposes.
+    Proposed(Arrival, Box<Proposal>),
+    /// The commit that was under way came back.
+    Committed(Result<Committed, StoreError>),
+    /// The log's answer to an offer of `count` entries from `from` on.
+    Sequenced {
+        /// First outbox position.
+        from: u64,
+        /// How many.
+        count: u64,
+        /// Where they stand.
+        answer: Answer,
+    },
+    /// Rows of standing journeys were read.
+    Read(Box<Result<Read, StoreError>>),
+    /// Data keys were destroyed, with what they encrypt.
+    Erased(Vec<u64>),
+    /// A timer is due.
+    Timer,
+    /// The safety net.
+    Sweep,
+    /// Where does it stand, after everything it was told before this.
+    Look(RpcReplyPort<ShardStatus>),
+    /// End in order: no more admissions, what is decided is committed, then stop.
+    Drain,
+}
+
+/// Where a shard stands, for whoever waits for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ShardStatus {
+    /// Its memory was built.
+    pub loaded: bool,
+    /// Nothing moves, nothing waits to be read, committed, logged or erased.
+    pub at_rest: bool,
+    /// Journeys in memory.
+    pub moving: usize,
+    /// Journeys that ever settled in this shard.
+    pub settled: u64,
+    /// Journeys that ever were rejected or withdrawn before acceptance.
+    pub refused: u64,
+    /// Rises with every commit.
+    pub commits: u64,
+    /// When the next standing journey goes on by itself.
+    pub next_due: Option<Timestamp>,
+    /// Drained and stopped in order.
+    pub drained: bool,
+}
+
+/// Why a shard's memory can no longer be trusted.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A row does not decode or encode.
+    #[error(transparent)]
+    Codec(#[from] codec::Error),
+    /// A commit relied on a grant that was withdrawn meanwhile.
+    #[error("a grant was withdrawn while its acceptance was on its way")]
+    Broken,
+    /// The log does not take what the shard offers.
+    #[error("the log answered {0:?}")]
+    Log(Answer),
+}
+
+/// What it starts with.
+#[derive(Debug)]
+pub struct Arguments {
+    /// Which shard.
+    pub shard: ShardId,
+    /// The owner's incarnation.
+    pub owner: u128,
+    /// Journeys in flight at the most.
+    pub window: usize,
+    /// Shared by the node.
+    pub engine: Arc<Engine>,
+    /// Where its status is shown.
+    pub status: watch::Sender<ShardStatus>,
+}
+
+/// What it keeps.
+#[derive(Debug)]
+pub struct State {
+    engine: Arc<Engine>,
+    machine: Shard,
+    id: ShardId,
+    owner: u128,
+    epoch: u64,
+    window: usize,
+    shown: watch::Sender<ShardStatus>,
+    started: Timestamp,
+    draining: bool,
+    /// The clean end is durable.
+    cleaned: bool,
+    // Commits.
+    seq: u64,
+    in_flight: Option<commits::InFlight>,
+    committed_seals: u64,
+    starts: Vec<Arrival>,
+    // Admission.
+    fetching: bool,
+    grew: bool,
+    cursors: admission::Cursors,
+    admitted: BTreeMap<Arrival, u8>,
+    suspects: VecDeque<(Arrival, u8)>,
+    alone: Option<Arrival>,
+    // Children.
+    children: HashMap<Arrival, Child>,
+    cells: HashMap<ActorId, Arrival>,
+    // Standing journeys.
+    timers: BTreeSet<(Timestamp, Arrival)>,
+    timer_set: Option<Timestamp>,
+    desk: VecDeque<Desk>,
+    at_desk: Option<Desk>,
+    deferred: Vec<(Arrival, Box<Proposal>)>,
+    // The outside.
+    offered: usize,
+    posting: Arc<AtomicUsize>,
+    erasing: usize,
+}
+
+impl Actor for ShardActor {
+    type Msg = ShardMessage;
+    type State = State;
+    type Arguments = Arguments;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        arguments: Arguments,
+    ) -> Result<State, ActorProcessingErr> {
+        let state = load::load(&myself, arguments).await?;
+        Ok(state)
+    }
+
+    async fn post_start(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        sweep_later(&myself);
+        state.go_on(&myself).await?;
+        Ok(())
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        message: ShardMessage,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            ShardMessage::InboxGrew => state.grew = true,
+            ShardMessage::Fetched(fetched) => state.on_fetched(*fetched)?,
+            ShardMessage::Proposed(arrival, proposal) => state.on_proposed(arrival, proposal),
+            ShardMessage::Committed(result) => state.on_committed(&myself, result).await?,
+            ShardMessage::Sequenced { from, count, answer } => {
+                state.on_sequenced(from, count, answer)?;
+            }
+            ShardMessage::Read(read) => state.on_read(*read)?,
+            ShardMessage::Erased(slots) => state.on_erased(&slots),
+            ShardMessage::Timer => state.on_timer(),
+            ShardMessage::Sweep => state.on_sweep(&myself),
+            ShardMessage::Look(reply) => {
+                let status = state.status();
+                if reply.send(status).is_err() {
+                    tracing::trace!("nobody looks any more");
+                }
+            }
+            ShardMessage::Drain => state.on_drain(),
+        }
+        state.go_on(&myself).await?;
+        Ok(())
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        event: SupervisionEvent,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        if let SupervisionEvent::ActorFailed(cell, error) = event {
+            state.on_child_failed(cell.get_id(), &error.to_string());
+            state.go_on(&myself).await?;
+        }
+        Ok(())
+    }
+}
+
+impl State {
+    /// After every message: commit what was decided, read what may be let in, tell who waits.
+    async fn go_on(&mut self, myself: &ActorRef<ShardMessage>) -> Result<(), Error> {
+        self.start_desk(myself);
+        self.start_commit(myself)?;
+        self.start_fetch(myself);
+        self.set_timer(myself);
+        self.show(myself);
+        Ok(())
+    }
+
+    fn now(&mut self) -> Timestamp {
+        let clock = self.engine.ports.clock.now();
+        self.machine.now(clock)
+    }
+
+    fn random(&self) -> u64 {
+        self.engine.ports.clock.random()
+    }
+
+    fn on_proposed(&mut self, arrival: Arrival, proposal: Box<Proposal>) {
+        if self.at_desk.as_ref().is_some_and(Desk::is_exclusive) {
+            self.deferred.push((arrival, proposal));
+            return;
+        }
+        let (now, random) = (self.now(), self.random());
+        self.machine.propose(arrival, *proposal, now, random);
+    }
+
+    fn on_sequenced(&mut self, from: u64, count: u64, answer: Answer) -> Result<(), Error> {
+        self.offered = self.offered.saturating_sub(1);
+        let Answer::At(first) = answer else { return Err(Error::Log(answer)) };
+        let indices: Vec<u64> = (first..first + count).collect();
+        let now = self.now();
+        self.machine.sequenced(from, &indices, now)?;
+        Ok(())
+    }
+
+    fn on_erased(&mut self, slots: &[u64]) {
+        self.erasing = self.erasing.saturating_sub(slots.len());
+        for slot in slots {
+            self.machine.erased(*slot);
+        }
+    }
+
+    fn on_sweep(&mut self, myself: &ActorRef<ShardMessage>) {
+        self.grew = true;
+        self.machine.repeat_unanswered();
+        self.desk.push_back(Desk::Horizon);
+        sweep_later(myself);
+    }
+
+    fn on_drain(&mut self) {
+        self.draining = true;
+        self.desk.retain(|desk| !matches!(desk, Desk::Horizon));
+        let children: Vec<Arrival> = self.children.keys().copied().collect();
+        for arrival in children {
+            self.let_go(arrival);
+        }
+    }
+
+    /// Shows the status; a drained shard stops.
+    fn show(&mut self, myself: &ActorRef<ShardMessage>) {
+        let status = self.status();
+        self.shown.send_if_modified(|shown| std::mem::replace(shown, status) != status);
+        if status.drained {
+            myself.stop(None);
+        }
+    }
+
+    fn status(&self) -> ShardStatus {
+        let quiet = self.in_flight.is_none()
+            && !self.machine.is_dirty()
+            && self.at_desk.is_none()
+            && self.erasing == 0;
+        let posting = self.posting.load(Ordering::Acquire);
+        let at_rest = quiet
+            && self.machine.moving() == 0
+            && self.offered == 0
+            && posting == 0
+            && !self.fetching
+            && !self.grew
+            && self.desk.is_empty()
+            && self.suspects.is_empty();
+        let finished = &self.machine.state().finished;
+        let settled = finished.get("settled").copied().unwrap_or(0);
+        ShardStatus {
+            loaded: true,
+            at_rest,
+            moving: self.machine.moving(),
+            settled,
+            refused: finished.values().sum::<u64>() - settled,
+            commits: self.seq,
+            next_due: self.timers.first().map(|(due, _)| *due),
+            drained: self.draining && quiet && self.cleaned,
+        }
+    }
+}
+
+fn sweep_later(myself: &ActorRef<ShardMessage>) {
+    let myself = myself.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(limits::SWEEP_EVERY).await;
+        tell(&myself, ShardMessage::Sweep);
+    });
+}
+
+/// Stops a contribution's actor.
+fn stop(actor: &ActorRef<ContributionMessage>) {
+    actor.stop(None);
+}

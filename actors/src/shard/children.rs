@@ -1,0 +1,80 @@
+//! The contribution actors of a shard: started, stopped, and started again when they fail.
+
+use super::{ShardMessage, State, stop};
+use crate::contribution::{
+    Arguments, Child, Contribution, ContributionMessage, Standing, tell,
+};
+use gristmill_workflows::id::Arrival;
+use gristmill_workflows::journey::cut;
+use gristmill_workflows::request::Failure;
+use gristmill_workflows::shard::Proposal;
+use ractor::{Actor, ActorId, ActorRef};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+impl State {
+    /// Lets a journey's actor go on, or starts one.
+    pub(super) async fn run(&mut self, myself: &ActorRef<ShardMessage>, arrival: Arrival) {
+        if self.draining {
+            return;
+        }
+        let Some(standing) = self.standing(arrival) else { return };
+        if let Some(child) = self.children.get(&arrival) {
+            tell(&child.actor, ContributionMessage::Go(standing));
+            return;
+        }
+        let at = Arc::new(AtomicU8::new(standing.journey.stage));
+        self.engine.counters.started.fetch_add(1, Ordering::Relaxed);
+        let arguments = Arguments {
+            engine: self.engine.clone(),
+            shard: myself.clone(),
+            standing,
+            at: at.clone(),
+        };
+        let spawned = Actor::spawn_linked(None, Contribution, arguments, myself.get_cell()).await;
+        match spawned {
+            Ok((actor, _)) => {
+                self.cells.insert(actor.get_id(), arrival);
+                self.children.insert(arrival, Child { actor, at });
+            }
+            Err(error) => {
+                let detail = error.to_string();
+                self.failed(arrival, 0, detail);
+            }
+        }
+    }
+
+    fn standing(&mut self, arrival: Arrival) -> Option<Box<Standing>> {
+        let now = self.now();
+        let journey = self.machine.journey(arrival)?;
+        let key = self.engine.world.key.contributor(&journey.submission.contributor);
+        let contributor = self.machine.contributor(key).cloned().unwrap_or_default();
+        let sent = journey.payout().and_then(|payout| payout.sent);
+        let fresh = journey.attempts == 0 && sent.is_some_and(|sent| sent >= self.started);
+        let journey = Arc::new(journey.clone());
+        Some(Box::new(Standing { journey, contributor: Arc::new(contributor), now, fresh }))
+    }
+
+    /// Stops a journey's actor, if it has one.
+    pub(super) fn let_go(&mut self, arrival: Arrival) {
+        if let Some(child) = self.children.remove(&arrival) {
+            self.cells.remove(&child.actor.get_id());
+            stop(&child.actor);
+        }
+    }
+
+    /// An actor panicked or failed: its journey is tried again from the last commit, with backoff,
+    /// and quarantined when attempts run out. Its neighbours do not notice.
+    pub(super) fn on_child_failed(&mut self, id: ActorId, error: &str) {
+        let Some(arrival) = self.cells.remove(&id) else { return };
+        self.engine.counters.restarts.fetch_add(1, Ordering::Relaxed);
+        let child = self.children.remove(&arrival);
+        let stage = child.map_or(0, |child| child.at.load(Ordering::Relaxed));
+        self.failed(arrival, stage, error.to_owned());
+    }
+
+    fn failed(&mut self, arrival: Arrival, stage: u8, detail: String) {
+        let failure = Failure::Panic { detail: cut(detail) };
+        self.on_proposed(arrival, Box::new(Proposal::Failed { stage, failure }));
+    }
+}

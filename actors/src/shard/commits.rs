@@ -1,0 +1,99 @@
+//! Group commit: one commit under way, the next one assembling; effects after the commit.
+
+use super::{Error, ShardMessage, State};
+use crate::contribution::tell;
+use crate::limits;
+use crate::ports::{Committed, ShardStore, StoreError};
+use gristmill_workflows::commit::Commit;
+use gristmill_workflows::id::{Arrival, ShardId};
+use gristmill_workflows::lease::Fence;
+use gristmill_workflows::shard::{Effect, Sealed};
+use ractor::ActorRef;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// What follows when the commit under way is durable.
+#[derive(Debug)]
+pub(super) struct InFlight {
+    effects: Vec<Effect>,
+    starts: Vec<Arrival>,
+    seals: u64,
+    acknowledge: Option<u64>,
+    clean: bool,
+}
+
+impl State {
+    /// Seals and sends what was decided, unless a commit is under way.
+    pub(super) fn start_commit(&mut self, myself: &ActorRef<ShardMessage>) -> Result<(), Error> {
+        if self.in_flight.is_some() {
+            return Ok(());
+        }
+        let clean = self.draining && !self.cleaned;
+        if clean {
+            self.note_admitted(true)?;
+        }
+        let Some(Sealed { commit, effects }) = self.machine.seal()? else { return Ok(()) };
+        let acknowledge = commit.outbox_remove.iter().max().map(|from| from + 1);
+        self.seq += 1;
+        self.in_flight = Some(InFlight {
+            effects,
+            starts: std::mem::take(&mut self.starts),
+            seals: self.machine.seals(),
+            acknowledge,
+            clean,
+        });
+        let fence = Fence { owner: self.owner, epoch: self.epoch, seq: self.seq };
+        let (store, shard, myself) = (self.engine.ports.store.clone(), self.id, myself.clone());
+        tokio::spawn(async move {
+            let result = send(&*store, shard, fence, Arc::new(commit)).await;
+            tell(&myself, ShardMessage::Committed(result));
+        });
+        Ok(())
+    }
+
+    pub(super) async fn on_committed(
+        &mut self,
+        myself: &ActorRef<ShardMessage>,
+        result: Result<Committed, StoreError>,
+    ) -> Result<(), Error> {
+        let Some(done) = self.in_flight.take() else { return Ok(()) };
+        match result? {
+            Committed::Applied => {}
+            Committed::Broken(broken) => {
+                tracing::info!(shard = %self.id, journeys = broken.len(), "a withdrawal came first");
+                return Err(Error::Broken);
+            }
+        }
+        self.engine.counters.commits.fetch_add(1, Ordering::Relaxed);
+        self.committed_seals = done.seals;
+        self.cleaned |= done.clean;
+        if let (Some(below), Some(log)) = (done.acknowledge, self.engine.log.get()) {
+            tell(log, crate::trace_role::LogMessage::Acknowledge(self.id, below));
+        }
+        self.carry_out(myself, done.effects).await;
+        for arrival in done.starts {
+            self.run(myself, arrival).await;
+        }
+        Ok(())
+    }
+}
+
+/// Sends a commit until its fate is known: the same bytes under the same seq.
+async fn send(
+    store: &dyn ShardStore,
+    shard: ShardId,
+    fence: Fence,
+    commit: Arc<Commit>,
+) -> Result<Committed, StoreError> {
+    let mut resends = 0;
+    loop {
+        match store.commit(shard, fence, commit.clone()).await {
+            Err(error) if error.is_retryable() && resends < limits::COMMIT_RESENDS_MAX => {
+                tracing::warn!(%shard, seq = fence.seq, %error, "the commit is sent again");
+                resends += 1;
+                tokio::time::sleep(limits::COMMIT_RESEND_AFTER).await;
+            }
+            other => return other,
+        }
+    }
+}

@@ -1,0 +1,320 @@
+//! Standing journeys: what needs their rows read first. One thing at a time, in order.
+//!
+//! Withdrawals and commands change rows that are not in memory. They wait until no commit is under
+//! way, and while they read, proposals wait: what was read is what stands.
+
+use super::admission::stored;
+use super::{Error, ShardMessage, State};
+use crate::contribution::tell;
+use crate::limits;
+use crate::engine::Ports;
+use crate::ports::{StoreError, StoredContributor};
+use gristmill_workflows::codec::decode;
+use gristmill_workflows::contributor::Contributor;
+use gristmill_workflows::entry::DataKey;
+use gristmill_workflows::id::{Arrival, ContributionId, ContributorKey, IdKey, ShardId};
+use gristmill_workflows::inbox::Verb;
+use gristmill_workflows::journey::Journey;
+use gristmill_workflows::shard::Chain;
+use gristmill_workflows::submission::Mark;
+use gristmill_workflows::time::Timestamp;
+use ractor::ActorRef;
+
+/// Something that needs rows.
+#[derive(Debug, Clone)]
+pub enum Desk {
+    /// Journeys that were moving when memory was lost, with their counts of unclean ends.
+    Resume(Vec<(Arrival, u8)>),
+    /// Journeys whose timers are due.
+    Wake(Vec<(Timestamp, Arrival)>),
+    /// The timers of the near future.
+    Horizon,
+    /// A withdrawal that begins.
+    Withdrawal {
+        /// Its inbox item.
+        arrival: Arrival,
+        /// Whose.
+        key: ContributorKey,
+        /// What is taken back.
+        mark: Mark,
+    },
+    /// A withdrawal that walks along the contributor's journeys.
+    Walk {
+        /// Its inbox item.
+        arrival: Arrival,
+        /// Whose.
+        key: ContributorKey,
+        /// What is taken back.
+        mark: Mark,
+        /// The next journey.
+        next: Arrival,
+    },
+    /// A word on one journey.
+    Command {
+        /// Its inbox item.
+        arrival: Arrival,
+        /// Which contribution.
+        id: ContributionId,
+        /// What to do.
+        verb: Verb,
+    },
+}
+
+impl Desk {
+    /// Whether rows may not change while it reads.
+    pub(super) fn is_exclusive(&self) -> bool {
+        matches!(self, Self::Withdrawal { .. } | Self::Walk { .. } | Self::Command { .. })
+    }
+}
+
+/// A journey that was read, with what it takes to let it move.
+#[derive(Debug)]
+pub struct Stood {
+    journey: Journey,
+    contributor: Contributor,
+    data_key: Option<DataKey>,
+}
+
+/// What was read.
+#[derive(Debug, Default)]
+pub struct Read {
+    stood: Vec<Stood>,
+    timers: Vec<(Timestamp, Arrival)>,
+}
+
+impl State {
+    /// Begins what is next, if nothing else is being read.
+    pub(super) fn start_desk(&mut self, myself: &ActorRef<ShardMessage>) {
+        while self.at_desk.is_none() && !self.draining {
+            let Some(next) = self.desk.front() else { return };
+            let busy = self.in_flight.is_some() || self.machine.is_dirty();
+            if next.is_exclusive() && busy {
+                return;
+            }
+            let Some(next) = self.desk.pop_front() else { return };
+            if let Desk::Withdrawal { arrival, key, mark } = next {
+                let now = self.now();
+                let chain = self.machine.withdraw(key, &mark, now);
+                self.walk(arrival, key, mark, chain);
+                continue;
+            }
+            let until = self.now().plus_ms(limits::TIMER_HORIZON_MS);
+            let reader = Reader {
+                ports: self.engine.ports.clone(),
+                key: self.engine.world.key.clone(),
+                shard: self.id,
+                until,
+            };
+            self.at_desk = Some(next.clone());
+            let myself = myself.clone();
+            tokio::spawn(async move {
+                let read = reader.read(&next).await;
+                tell(&myself, ShardMessage::Read(Box::new(read)));
+            });
+        }
+    }
+
+    fn walk(&mut self, arrival: Arrival, key: ContributorKey, mark: Mark, chain: Chain) {
+        match chain {
+            Chain::Next(next) => self.desk.push_front(Desk::Walk { arrival, key, mark, next }),
+            Chain::Done => {
+                self.machine.release(key);
+                self.machine.done(arrival);
+            }
+            // The log's answer, or the sweep, lets it begin again: nothing is done twice.
+            Chain::NotYet => self.desk.push_back(Desk::Withdrawal { arrival, key, mark }),
+        }
+    }
+
+    pub(super) fn on_read(&mut self, read: Result<Read, StoreError>) -> Result<(), Error> {
+        let Some(desk) = self.at_desk.take() else { return Ok(()) };
+        let Read { stood, timers } = read?;
+        match desk {
+            Desk::Resume(moving) => self.resume(stood, &moving)?,
+            Desk::Wake(_) => self.wake(stood)?,
+            Desk::Horizon => self.timers.extend(timers),
+            Desk::Walk { arrival, key, mark, next } => {
+                let mut chain = Chain::Next(next);
+                let now = self.now();
+                for stood in stood {
+                    chain = self.machine.withdraw_standing(stood.journey, &mark, now);
+                    if chain == Chain::NotYet {
+                        break;
+                    }
+                }
+                let chain = if chain == Chain::Next(next) { Chain::Done } else { chain };
+                self.walk(arrival, key, mark, chain);
+            }
+            Desk::Command { arrival, verb, .. } => self.command(arrival, &verb, stood)?,
+            Desk::Withdrawal { .. } => {}
+        }
+        for (arrival, proposal) in std::mem::take(&mut self.deferred) {
+            self.on_proposed(arrival, proposal);
+        }
+        Ok(())
+    }
+
+    fn resume(&mut self, stood: Vec<Stood>, moving: &[(Arrival, u8)]) -> Result<(), Error> {
+        let now = self.now();
+        for stood in stood {
+            let arrival = stood.journey.arrival;
+            let count = moving.iter().find(|(other, _)| *other == arrival).map_or(0, |m| m.1);
+            let data_key = self.retain(&stood);
+            if !self.machine.wake(stood.journey.clone(), data_key, now) {
+                self.forget(&stood.journey);
+                continue;
+            }
+            if Self::is_poison(count) {
+                self.machine.quarantine(arrival, now);
+            } else {
+                self.admitted.insert(arrival, count);
+            }
+        }
+        self.note_admitted(false)?;
+        Ok(())
+    }
+
+    fn wake(&mut self, stood: Vec<Stood>) -> Result<(), Error> {
+        let now = self.now();
+        for stood in stood {
+            let data_key = self.retain(&stood);
+            if self.machine.wake(stood.journey.clone(), data_key, now) {
+                self.admitted.insert(stood.journey.arrival, 0);
+            } else {
+                self.forget(&stood.journey);
+            }
+        }
+        self.note_admitted(false)?;
+        Ok(())
+    }
+
+    fn command(&mut self, arrival: Arrival, verb: &Verb, stood: Vec<Stood>) -> Result<(), Error> {
+        let now = self.now();
+        for stood in stood {
+            let data_key = self.retain(&stood);
+            let id = stood.journey.arrival;
+            if self.machine.command(stood.journey.clone(), data_key, verb, now) {
+                self.admitted.insert(id, 0);
+            } else {
+                self.forget(&stood.journey);
+            }
+        }
+        self.machine.done(arrival);
+        self.note_admitted(false)?;
+        Ok(())
+    }
+
+    fn retain(&mut self, stood: &Stood) -> DataKey {
+        let submission = &stood.journey.submission;
+        let key = self.engine.world.key.contributor(&submission.contributor);
+        self.machine.retain(key, || stood.contributor.clone());
+        let blind = || DataKey::blind(&self.engine.world.key, submission.id);
+        stood.data_key.unwrap_or_else(blind)
+    }
+
+    fn forget(&mut self, journey: &Journey) {
+        let key = self.engine.world.key.contributor(&journey.submission.contributor);
+        self.machine.release(key);
+    }
+
+    /// Timers that are due go to the desk, as far as permits reach.
+    pub(super) fn on_timer(&mut self) {
+        self.timer_set = None;
+        let now = self.now();
+        let room = self.window.saturating_sub(self.machine.moving()).min(limits::TIMER_BATCH);
+        let due: Vec<(Timestamp, Arrival)> =
+            self.timers.iter().take_while(|(due, _)| *due <= now).take(room).copied().collect();
+        for timer in &due {
+            self.timers.remove(timer);
+        }
+        if !due.is_empty() {
+            self.desk.push_back(Desk::Wake(due));
+        }
+    }
+
+    /// One timer is set, for the first that is due.
+    pub(super) fn set_timer(&mut self, myself: &ActorRef<ShardMessage>) {
+        let Some((due, _)) = self.timers.first().copied() else { return };
+        if self.draining || self.timer_set.is_some_and(|set| set <= due) {
+            return;
+        }
+        self.timer_set = Some(due);
+        let wait = due.0.saturating_sub(self.now().0).max(1);
+        let myself = myself.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(std::time::Duration::from_millis(wait)).await;
+            tell(&myself, ShardMessage::Timer);
+        });
+    }
+}
+
+struct Reader {
+    ports: Ports,
+    key: IdKey,
+    shard: ShardId,
+    until: Timestamp,
+}
+
+impl Reader {
+    async fn read(&self, desk: &Desk) -> Result<Read, StoreError> {
+        let store = &self.ports.store;
+        let mut read = Read::default();
+        match desk {
+            Desk::Horizon => {
+                let limit = limits::TIMER_BATCH;
+                read.timers = store.timers(self.shard, self.until, limit).await?;
+            }
+            Desk::Resume(moving) => {
+                let arrivals = moving.iter().map(|(arrival, _)| *arrival).collect();
+                read.stood = self.stood(arrivals).await?;
+            }
+            Desk::Wake(due) => {
+                let arrivals = due.iter().map(|(_, arrival)| *arrival).collect();
+                read.stood = self.stood(arrivals).await?;
+            }
+            Desk::Walk { next, .. } => read.stood = self.chain(*next).await?,
+            Desk::Command { id, .. } => {
+                let found = store.find(self.shard, vec![id.mac]).await?;
+                let arrivals = found.into_iter().flatten().map(|(arrival, _)| arrival).collect();
+                read.stood = self.stood(arrivals).await?;
+            }
+            Desk::Withdrawal { .. } => {}
+        }
+        Ok(read)
+    }
+
+    /// A part of a contributor's chain, newest first.
+    async fn chain(&self, first: Arrival) -> Result<Vec<Stood>, StoreError> {
+        let mut chain = Vec::new();
+        let mut next = Some(first);
+        while let Some(arrival) = next.filter(|_| chain.len() < limits::CHAIN_BATCH) {
+            let Some(stood) = self.stood(vec![arrival]).await?.pop() else { break };
+            next = stood.journey.previous;
+            chain.push(stood);
+        }
+        Ok(chain)
+    }
+
+    async fn stood(&self, arrivals: Vec<Arrival>) -> Result<Vec<Stood>, StoreError> {
+        let damaged = |error: gristmill_workflows::codec::Error| StoreError::Damaged {
+            detail: error.to_string(),
+        };
+        let rows = self.ports.store.journeys(self.shard, arrivals).await?;
+        let mut journeys: Vec<Journey> = Vec::new();
+        for row in rows.into_iter().flatten() {
+            journeys.push(decode(&row.row).map_err(damaged)?);
+        }
+        let of = |journey: &Journey| self.key.contributor(&journey.submission.contributor);
+        let keys: Vec<ContributorKey> = journeys.iter().map(of).collect();
+        let slots = journeys.iter().map(|journey| journey.submission.data_key).collect();
+        let contributors: Vec<StoredContributor> =
+            self.ports.store.contributors(self.shard, keys).await?;
+        let data_keys = self.ports.keys.keys(slots).await?;
+        let mut all = Vec::with_capacity(journeys.len());
+        for ((journey, row), data_key) in journeys.into_iter().zip(contributors).zip(data_keys) {
+            let contributor = stored(Some(&row)).map_err(damaged)?;
+            all.push(Stood { journey, contributor, data_key });
+        }
+        Ok(all)
+    }
+}

@@ -1,0 +1,141 @@
+//! A shard's memory, built from the store: at the start, and whenever the old one was given up.
+
+use super::admission::Cursors;
+use super::{Arguments, Desk, Error, ShardMessage, State};
+use crate::contribution::tell;
+use crate::ports::Loaded;
+use gristmill_workflows::codec::{self, decode};
+use gristmill_workflows::commit::{Admitted, OutboxRow, Place, ShardState};
+use gristmill_workflows::id::Arrival;
+use gristmill_workflows::limits::UNCLEAN_ENDS_MAX;
+use gristmill_workflows::sequencer::Offer;
+use gristmill_workflows::shard::Shard;
+use ractor::ActorRef;
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
+/// Claims the shard and builds its memory.
+pub(super) async fn load(
+    myself: &ActorRef<ShardMessage>,
+    arguments: Arguments,
+) -> Result<State, Error> {
+    let Arguments { shard, owner, window, engine, status } = arguments;
+    let store = engine.ports.store.clone();
+    let lease = store.claim(shard, owner).await?;
+    let loaded = store.load(shard).await?;
+    let decoded: Option<ShardState> = loaded.state.as_deref().map(decode).transpose()?;
+    let machine = Shard::new(shard, engine.world.clone(), decoded.unwrap_or_default());
+    let started = engine.ports.clock.now();
+    let mut state = State {
+        engine,
+        machine,
+        id: shard,
+        owner,
+        epoch: lease.epoch,
+        window,
+        shown: status,
+        started,
+        draining: false,
+        cleaned: false,
+        seq: 0,
+        in_flight: None,
+        committed_seals: 0,
+        starts: Vec::new(),
+        fetching: false,
+        grew: true,
+        cursors: Cursors::default(),
+        admitted: BTreeMap::new(),
+        suspects: VecDeque::new(),
+        alone: None,
+        children: HashMap::new(),
+        cells: HashMap::new(),
+        timers: BTreeSet::new(),
+        timer_set: None,
+        desk: VecDeque::new(),
+        at_desk: None,
+        deferred: Vec::new(),
+        offered: 0,
+        posting: Arc::new(AtomicUsize::new(0)),
+        erasing: 0,
+    };
+    state.started = state.now();
+    state.take_up(myself, loaded).await?;
+    Ok(state)
+}
+
+impl State {
+    async fn take_up(
+        &mut self,
+        myself: &ActorRef<ShardMessage>,
+        loaded: Loaded,
+    ) -> Result<(), Error> {
+        for (from, row) in &loaded.outbox {
+            let OutboxRow(entries) = decode(row)?;
+            self.offer(myself, *from, entries);
+        }
+        if !loaded.erasures.is_empty() {
+            self.erase(myself, loaded.erasures);
+        }
+        if let Some(row) = &loaded.admitted {
+            self.take_up_admitted(decode(row)?).await?;
+        }
+        self.machine.open_programs();
+        self.machine.repeat_unanswered();
+        self.desk.push_back(Desk::Horizon);
+        Ok(())
+    }
+
+    /// What was admitted when memory was lost: what has a moving row goes on; what is still in the
+    /// inbox runs alone first, since one of them may be what ended the process.
+    async fn take_up_admitted(&mut self, admitted: Admitted) -> Result<(), Error> {
+        let add = u8::from(!admitted.clean);
+        let noted = admitted.ids.iter().map(|(arrival, count)| (*arrival, count + add));
+        let noted: BTreeMap<Arrival, u8> = noted.chain(admitted.waiting).collect();
+        let arrivals: Vec<Arrival> = noted.keys().copied().collect();
+        let store = self.engine.ports.store.clone();
+        let rows = store.journeys(self.id, arrivals.clone()).await?;
+        let items = store.inbox_items(self.id, arrivals.clone()).await?;
+        let mut moving = Vec::new();
+        for ((arrival, row), item) in arrivals.into_iter().zip(rows).zip(items) {
+            let count = noted.get(&arrival).copied().unwrap_or(0);
+            match row {
+                Some(row) if row.place == Place::Active => moving.push((arrival, count)),
+                Some(_) => {}
+                None if item.is_some() && count > 0 => self.suspects.push_back((arrival, count)),
+                None => {}
+            }
+        }
+        self.suspects.make_contiguous().sort_by_key(|(arrival, count)| (*count, *arrival));
+        if !moving.is_empty() {
+            self.desk.push_front(Desk::Resume(moving));
+        }
+        Ok(())
+    }
+
+    /// Whether an id was found after too many unclean ends.
+    pub(super) fn is_poison(count: u8) -> bool {
+        count >= UNCLEAN_ENDS_MAX
+    }
+
+    /// Offers an outbox row to the log.
+    pub(super) fn offer(
+        &mut self,
+        myself: &ActorRef<ShardMessage>,
+        from: u64,
+        entries: Vec<Vec<u8>>,
+    ) {
+        self.offered += 1;
+        let offer = Offer { shard: self.id, epoch: self.epoch, from, entries };
+        if let Some(log) = self.engine.log.get() {
+            tell(log, crate::trace_role::LogMessage::Offer(offer, myself.clone()));
+        }
+    }
+
+    /// Notes who may run, for the case that the process does not end in order.
+    pub(super) fn note_admitted(&mut self, clean: bool) -> Result<(), codec::Error> {
+        let ids = self.admitted.iter().map(|(arrival, count)| (*arrival, *count)).collect();
+        let waiting = self.suspects.iter().copied().collect();
+        self.machine.note_admitted(&Admitted { ids, waiting, clean })
+    }
+}
