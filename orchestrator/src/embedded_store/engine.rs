@@ -1,0 +1,169 @@
+//! The engine underneath: three keyspaces of one fjall database (ADR 0001).
+
+use super::limits;
+use super::open_error::{OpenError, is_full};
+use fjall::compaction::Leveled;
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, LsmError, PersistMode, UserKey, UserValue};
+use gristmill_actors::ports::StoreError;
+use std::collections::HashMap;
+use std::ops::RangeInclusive;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The keyspaces, by how their rows live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Space {
+    /// Short-lived or overwritten rows.
+    Queue = 0,
+    /// Rows under keys without order that stay.
+    Random = 1,
+    /// Rows in the order of their keys that stay.
+    Finished = 2,
+}
+
+impl Space {
+    /// All of them.
+    pub(super) const ALL: [Self; 3] = [Self::Queue, Self::Random, Self::Finished];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Queue => "queue",
+            Self::Random => "random",
+            Self::Finished => "finished",
+        }
+    }
+}
+
+/// Changes of one group, each key once: a later one replaces an earlier one.
+#[derive(Default)]
+pub(super) struct Changes([HashMap<UserKey, Option<UserValue>>; 3]);
+
+impl Changes {
+    /// Puts a row.
+    pub(super) fn put(&mut self, space: Space, key: impl Into<UserKey>, row: impl Into<UserValue>) {
+        self.0[space as usize].insert(key.into(), Some(row.into()));
+    }
+
+    /// Takes a row away.
+    pub(super) fn remove(&mut self, space: Space, key: impl Into<UserKey>) {
+        self.0[space as usize].insert(key.into(), None);
+    }
+
+    /// What a key will be after the group; none if the group does not touch it.
+    pub(super) fn get(&self, space: Space, key: &[u8]) -> Option<Option<&UserValue>> {
+        self.0[space as usize].get(key).map(Option::as_ref)
+    }
+
+    /// Whether there is nothing to write.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.iter().all(HashMap::is_empty)
+    }
+}
+
+/// The open engine.
+pub(super) struct Engine {
+    spaces: [Keyspace; 3],
+    db: Database,
+    dir: PathBuf,
+}
+
+impl Engine {
+    /// Whether the engine's own marker stands: without it the engine would start empty over what
+    /// is there.
+    pub(super) fn stands(dir: &Path) -> Result<bool, OpenError> {
+        Ok(dir.join("version").try_exists()?)
+    }
+
+    /// Opens or creates.
+    pub(super) fn open(dir: &Path) -> Result<Self, OpenError> {
+        // The engine asserts what it reads from the directory; damage must not end the process.
+        let opened = catch_unwind(AssertUnwindSafe(|| Self::try_open(dir)));
+        opened.unwrap_or_else(|_| Err(OpenError::Damaged { detail: "the engine panicked".into() }))
+    }
+
+    fn try_open(dir: &Path) -> Result<Self, OpenError> {
+        let db = Database::builder(dir)
+            .cache_size(limits::CACHE_BYTES)
+            .worker_threads(limits::WORKER_THREADS)
+            .max_journaling_size(limits::JOURNALS_BYTES)
+            .manual_journal_persist(true)
+            .open()?;
+        let open = |space: Space| db.keyspace(space.name(), keyspace_options);
+        let [queue, random, finished] = Space::ALL.map(open);
+        Ok(Self { spaces: [queue?, random?, finished?], db, dir: dir.to_owned() })
+    }
+
+    /// One row.
+    pub(super) fn get(&self, space: Space, key: &[u8]) -> Result<Option<UserValue>, StoreError> {
+        self.spaces[space as usize].get(key).map_err(|error| self.read_error(&error))
+    }
+
+    /// Rows under keys that start so, in order.
+    pub(super) fn prefix(
+        &self,
+        space: Space,
+        prefix: &[u8],
+    ) -> impl DoubleEndedIterator<Item = Result<(UserKey, UserValue), StoreError>> {
+        let rows = self.spaces[space as usize].prefix(prefix);
+        rows.map(|row| row.into_inner().map_err(|error| self.read_error(&error)))
+    }
+
+    /// Rows of a range of keys, in order.
+    pub(super) fn range<K: AsRef<[u8]>>(
+        &self,
+        space: Space,
+        range: RangeInclusive<K>,
+    ) -> impl DoubleEndedIterator<Item = Result<(UserKey, UserValue), StoreError>> {
+        let rows = self.spaces[space as usize].range(range);
+        rows.map(|row| row.into_inner().map_err(|error| self.read_error(&error)))
+    }
+
+    /// Makes changes durable and visible, all or none. An error is final.
+    pub(super) fn commit(&self, changes: Changes) -> Result<(), StoreError> {
+        let mut batch = self.db.batch().durability(Some(PersistMode::SyncData));
+        for (space, rows) in self.spaces.iter().zip(changes.0) {
+            for (key, row) in rows {
+                match row {
+                    Some(row) => batch.insert(space, key, row),
+                    None => batch.remove(space, key),
+                }
+            }
+        }
+        batch.commit().map_err(|error| self.failed(&error))
+    }
+
+    /// Whether too little room is left for the engine to go on.
+    pub(super) fn is_full(&self) -> bool {
+        let stat = rustix::fs::statvfs(&self.dir);
+        stat.is_ok_and(|stat| {
+            stat.f_bavail.saturating_mul(stat.f_frsize) < limits::FULL_BELOW_BYTES
+        })
+    }
+
+    fn failed(&self, error: &fjall::Error) -> StoreError {
+        let full = match error {
+            fjall::Error::Io(error) | fjall::Error::Storage(LsmError::Io(error)) => is_full(error),
+            // A thread of the engine met the cause; only its trace is left.
+            _ => self.is_full(),
+        };
+        StoreError::Failed { detail: error.to_string(), full }
+    }
+
+    fn read_error(&self, error: &fjall::Error) -> StoreError {
+        match error {
+            fjall::Error::Poisoned => self.failed(error),
+            fjall::Error::Io(error) | fjall::Error::Storage(LsmError::Io(error)) => {
+                StoreError::Unavailable { detail: error.to_string() }
+            }
+            _ => StoreError::Damaged { detail: error.to_string() },
+        }
+    }
+}
+
+fn keyspace_options() -> KeyspaceCreateOptions {
+    let leveled = Leveled::default().with_table_target_size(limits::TABLE_BYTES);
+    KeyspaceCreateOptions::default()
+        .max_memtable_size(limits::MEMTABLE_BYTES)
+        .compaction_strategy(Arc::new(leveled))
+}

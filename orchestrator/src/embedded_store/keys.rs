@@ -1,0 +1,132 @@
+//! Keys of rows: shard (2 bytes), tag (1), then what tells the rows of a tag apart, all big endian,
+//! so that the rows of one shard and tag stand together and in order.
+
+use gristmill_workflows::id::{Arrival, ContributorKey, ShardId};
+use gristmill_workflows::inbox::Lane;
+use gristmill_workflows::time::Timestamp;
+
+/// Rows of the whole node stand under a shard number that no shard has (`SHARDS_MAX` is 4096).
+const NODE: ShardId = ShardId(u16::MAX);
+
+/// Tells the kinds of rows apart; never reused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Tag {
+    /// The store's uuid, in every keyspace (node).
+    Uuid = 1,
+    /// The number of the last group (node).
+    Number = 2,
+    /// `ShardRow`.
+    Shard = 3,
+    /// Inbox items of the control lane.
+    Control = 4,
+    /// Inbox items of the intake lane.
+    Intake = 5,
+    /// Journeys that are not terminal.
+    Active = 6,
+    /// Terminal journeys.
+    Finished = 7,
+    /// Contributors.
+    Contributor = 8,
+    /// Marks of withdrawals.
+    Mark = 9,
+    /// Identities of what was handed in.
+    Identity = 10,
+    /// Timers.
+    Timer = 11,
+    /// Entries due to the log.
+    Outbox = 12,
+    /// Where entries stand in the log.
+    Sequenced = 13,
+    /// Data keys to destroy.
+    Erasure = 14,
+    /// `Admitted`.
+    Admitted = 15,
+    /// `ShardState`.
+    State = 16,
+    /// Who handed in a content first (node).
+    Content = 17,
+}
+
+/// The tag of a lane's items.
+pub(super) const fn lane(lane: Lane) -> Tag {
+    match lane {
+        Lane::Control => Tag::Control,
+        Lane::Intake => Tag::Intake,
+    }
+}
+
+/// The one row of a tag, or the start of all of them.
+pub(super) fn only(shard: ShardId, tag: Tag) -> [u8; 3] {
+    let [high, low] = shard.0.to_be_bytes();
+    [high, low, tag as u8]
+}
+
+/// The node's one row of a tag.
+pub(super) fn node(tag: Tag) -> [u8; 3] {
+    only(NODE, tag)
+}
+
+/// A row by a number: an arrival, an outbox position, a slot.
+pub(super) fn numbered(shard: ShardId, tag: Tag, number: u64) -> [u8; 11] {
+    join(only(shard, tag), number.to_be_bytes())
+}
+
+/// A row by 16 bytes: an identity or a contributor.
+pub(super) fn named(shard: ShardId, tag: Tag, name: [u8; 16]) -> [u8; 19] {
+    join(only(shard, tag), name)
+}
+
+/// A timer: when due, whose.
+pub(super) fn timer(shard: ShardId, due: Timestamp, whose: Arrival) -> [u8; 19] {
+    join(numbered(shard, Tag::Timer, due.0), whose.to_be_bytes())
+}
+
+/// A mark of a contributor.
+pub(super) fn mark(shard: ShardId, contributor: ContributorKey, position: Arrival) -> [u8; 27] {
+    join(named(shard, Tag::Mark, contributor.0), position.to_be_bytes())
+}
+
+/// A content by its hash.
+pub(super) fn content(hash: [u8; 32]) -> [u8; 35] {
+    join(node(Tag::Content), hash)
+}
+
+/// The `N` bytes at an offset of a key; none if the key is not that long.
+pub(super) fn bytes_at<const N: usize>(key: &[u8], offset: usize) -> Option<[u8; N]> {
+    key.get(offset..offset + N)?.try_into().ok()
+}
+
+/// The number that a key of `numbered` or `timer` carries behind its tag.
+pub(super) fn number_of(key: &[u8]) -> Option<u64> {
+    bytes_at(key, 3).map(u64::from_be_bytes)
+}
+
+fn join<const A: usize, const B: usize, const N: usize>(head: [u8; A], tail: [u8; B]) -> [u8; N] {
+    let mut key = [0; N];
+    key[..A].copy_from_slice(&head);
+    key[A..].copy_from_slice(&tail);
+    key
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_order_by_shard_then_tag_then_number() {
+        let low = numbered(ShardId(1), Tag::Intake, u64::MAX);
+        let middle = numbered(ShardId(1), Tag::Active, 0);
+        let high = numbered(ShardId(2), Tag::Control, 0);
+        assert!(low < middle && middle < high);
+        assert!(timer(ShardId(1), Timestamp(255), 9) < timer(ShardId(1), Timestamp(256), 0));
+    }
+
+    #[test]
+    fn the_parts_of_a_key_come_back() {
+        let key = timer(ShardId(3), Timestamp(7), 8);
+        assert_eq!(number_of(&key), Some(7));
+        assert_eq!(bytes_at(&key, 11).map(u64::from_be_bytes), Some(8));
+        assert_eq!(number_of(&key[..10]), None);
+    }
+}

@@ -1,0 +1,174 @@
+//! Reads; they may touch the disk and so run on blocking threads.
+
+use super::engine::{Engine, Space};
+use super::keys::{self, Tag};
+use super::memory::Marked;
+use gristmill_actors::ports::{Loaded, StoreError, StoredContributor, StoredJourney};
+use gristmill_workflows::codec;
+use gristmill_workflows::commit::Place;
+use gristmill_workflows::id::{Arrival, ContributorKey, ShardId};
+use gristmill_workflows::inbox::Lane;
+use gristmill_workflows::submission::Mark;
+use gristmill_workflows::time::Timestamp;
+use std::sync::{PoisonError, RwLock};
+
+/// Rows by their number.
+pub(super) type Numbered = Vec<(u64, Vec<u8>)>;
+
+/// Found damage.
+pub(super) fn damaged(detail: impl ToString) -> StoreError {
+    StoreError::Damaged { detail: detail.to_string() }
+}
+
+/// A shard that the store does not have.
+pub(super) fn no_shard(shard: ShardId, shards: usize) -> StoreError {
+    damaged(format!("no shard {shard} in a store of {shards}"))
+}
+
+/// `ShardStore::load`.
+pub(super) fn load(engine: &Engine, shard: ShardId) -> Result<Loaded, StoreError> {
+    let outbox = page(engine, Space::Queue, shard, Tag::Outbox, None, usize::MAX)?;
+    let erasures = page(engine, Space::Queue, shard, Tag::Erasure, None, usize::MAX)?;
+    Ok(Loaded {
+        state: row(engine, Space::Queue, &keys::only(shard, Tag::State))?,
+        admitted: row(engine, Space::Queue, &keys::only(shard, Tag::Admitted))?,
+        outbox,
+        erasures: erasures.into_iter().map(|(slot, _)| slot).collect(),
+    })
+}
+
+/// Rows of a tag with numbers above `after`, in order.
+pub(super) fn page(
+    engine: &Engine,
+    space: Space,
+    shard: ShardId,
+    tag: Tag,
+    after: Option<u64>,
+    limit: usize,
+) -> Result<Numbered, StoreError> {
+    let Some(from) = after.map_or(Some(0), |after| after.checked_add(1)) else {
+        return Ok(Vec::new());
+    };
+    let range = keys::numbered(shard, tag, from)..=keys::numbered(shard, tag, u64::MAX);
+    let rows = engine.range(space, range).take(limit);
+    rows.map(|row| row.and_then(|(key, row)| Ok((number(&key)?, row.to_vec())))).collect()
+}
+
+/// `ShardStore::inbox_items`.
+pub(super) fn inbox_items(
+    engine: &Engine,
+    shard: ShardId,
+    arrivals: &[Arrival],
+) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+    let item = |arrival: &Arrival| {
+        let of =
+            |lane| row(engine, Space::Queue, &keys::numbered(shard, keys::lane(lane), *arrival));
+        Ok(of(Lane::Intake)?.or(of(Lane::Control)?))
+    };
+    arrivals.iter().map(item).collect()
+}
+
+/// `ShardStore::contributors`.
+pub(super) fn contributors(
+    engine: &Engine,
+    marked: &RwLock<Marked>,
+    shard: ShardId,
+    contributors: &[ContributorKey],
+) -> Result<Vec<StoredContributor>, StoreError> {
+    let is_marked: Vec<bool> = {
+        let marked = marked.read().unwrap_or_else(PoisonError::into_inner);
+        contributors.iter().map(|key| marked.contains(&(shard, *key))).collect()
+    };
+    let contributor = |(key, is_marked): (&ContributorKey, bool)| {
+        let marks = if is_marked { marks(engine, shard, *key)? } else { Vec::new() };
+        let key = keys::named(shard, Tag::Contributor, key.0);
+        Ok(StoredContributor { row: row(engine, Space::Random, &key)?, marks })
+    };
+    contributors.iter().zip(is_marked).map(contributor).collect()
+}
+
+/// All marks of a contributor, oldest first.
+pub(super) fn marks(
+    engine: &Engine,
+    shard: ShardId,
+    contributor: ContributorKey,
+) -> Result<Vec<Mark>, StoreError> {
+    let prefix = keys::named(shard, Tag::Mark, contributor.0);
+    let rows = engine.prefix(Space::Random, &prefix);
+    rows.map(|row| row.and_then(|(_, row)| codec::decode(&row).map_err(damaged))).collect()
+}
+
+/// `ShardStore::journeys`. A journey only moves from the active to the finished ones, so one that
+/// moves between the two looks is found by the second.
+pub(super) fn journeys(
+    engine: &Engine,
+    shard: ShardId,
+    arrivals: &[Arrival],
+) -> Result<Vec<Option<StoredJourney>>, StoreError> {
+    let journey = |arrival: &Arrival| {
+        let active = keys::numbered(shard, Tag::Active, *arrival);
+        if let Some(row) = row(engine, Space::Queue, &active)? {
+            return Ok(Some(StoredJourney { place: Place::Active, row }));
+        }
+        let finished = keys::numbered(shard, Tag::Finished, *arrival);
+        let row = row(engine, Space::Finished, &finished)?;
+        Ok(row.map(|row| StoredJourney { place: Place::Finished, row }))
+    };
+    arrivals.iter().map(journey).collect()
+}
+
+/// `ShardStore::find`.
+pub(super) fn find(
+    engine: &Engine,
+    shard: ShardId,
+    identities: &[[u8; 16]],
+) -> Result<Vec<Option<(Arrival, [u8; 16])>>, StoreError> {
+    let find = |name: &[u8; 16]| {
+        let row = engine.get(Space::Random, &keys::named(shard, Tag::Identity, *name))?;
+        row.map(|row| identity(&row)).transpose()
+    };
+    identities.iter().map(find).collect()
+}
+
+/// An identity's row: arrival number (8 bytes), body hash (16).
+pub(super) fn identity(row: &[u8]) -> Result<(Arrival, [u8; 16]), StoreError> {
+    let arrival = keys::bytes_at(row, 0).map(u64::from_be_bytes);
+    arrival.zip(keys::bytes_at(row, 8)).ok_or_else(|| damaged("the row of an identity is cut off"))
+}
+
+/// `ShardStore::timers`.
+pub(super) fn timers(
+    engine: &Engine,
+    shard: ShardId,
+    until: Timestamp,
+    limit: usize,
+) -> Result<Vec<(Timestamp, Arrival)>, StoreError> {
+    let range = keys::timer(shard, Timestamp(0), 0)..=keys::timer(shard, until, Arrival::MAX);
+    let timer = |row: Result<(fjall::UserKey, _), StoreError>| {
+        let (key, _) = row?;
+        let whose = keys::bytes_at(&key, 11).map(u64::from_be_bytes);
+        let whose = whose.ok_or_else(|| damaged("the key of a timer is cut off"))?;
+        Ok((Timestamp(number(&key)?), whose))
+    };
+    engine.range(Space::Queue, range).take(limit).map(timer).collect()
+}
+
+/// `ShardStore::sequenced`.
+pub(super) fn sequenced(
+    engine: &Engine,
+    shard: ShardId,
+    position: u64,
+) -> Result<Option<(u64, Vec<u8>)>, StoreError> {
+    let first = keys::numbered(shard, Tag::Sequenced, 0);
+    let last = keys::numbered(shard, Tag::Sequenced, position);
+    let row = engine.range(Space::Finished, first..=last).next_back();
+    row.map(|row| row.and_then(|(key, row)| Ok((number(&key)?, row.to_vec())))).transpose()
+}
+
+fn row(engine: &Engine, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+    Ok(engine.get(space, key)?.map(|row| row.to_vec()))
+}
+
+fn number(key: &[u8]) -> Result<u64, StoreError> {
+    keys::number_of(key).ok_or_else(|| damaged("a key is cut off"))
+}
