@@ -89,23 +89,14 @@ impl Allotment {
             return None;
         }
         self.ask = (self.ask.0 + 1, Some(want));
-        Some(Message::Ask {
-            number: self.ask.0,
-            want,
-        })
+        Some(Message::Ask { number: self.ask.0, want })
     }
 
     /// What must be said again after a restart or a long silence.
     pub fn unanswered(&self) -> Vec<Message> {
-        let ask = self.ask.1.map(|want| Message::Ask {
-            number: self.ask.0,
-            want,
-        });
+        let ask = self.ask.1.map(|want| Message::Ask { number: self.ask.0, want });
         let back = self.give_back;
-        let back = back.1.map(|micro| Message::Return {
-            number: back.0,
-            micro,
-        });
+        let back = back.1.map(|micro| Message::Return { number: back.0, micro });
         ask.into_iter().chain(back).collect()
     }
 
@@ -127,15 +118,9 @@ impl Allotment {
     /// Gives all of the balance back unless a return is under way; the message to send.
     pub fn recall(&mut self) -> Message {
         if self.give_back.1.is_none() {
-            self.give_back = (
-                self.give_back.0 + 1,
-                Some(std::mem::take(&mut self.balance)),
-            );
+            self.give_back = (self.give_back.0 + 1, Some(std::mem::take(&mut self.balance)));
         }
-        Message::Return {
-            number: self.give_back.0,
-            micro: self.give_back.1.unwrap_or(0),
-        }
+        Message::Return { number: self.give_back.0, micro: self.give_back.1.unwrap_or(0) }
     }
 
     /// The home booked a return.
@@ -205,27 +190,13 @@ impl Home {
         if let Some((last, micro, exhausted)) = peer.answered
             && number <= last
         {
-            let again = self.card.filter(|_| number == last).map(|card| {
-                (
-                    from,
-                    Message::Grant {
-                        number,
-                        micro,
-                        card,
-                        exhausted,
-                    },
-                )
-            });
-            return Answer {
-                send: again.into_iter().collect(),
-                moved: Vec::new(),
-            };
+            let again = self
+                .card
+                .filter(|_| number == last)
+                .map(|card| (from, Message::Grant { number, micro, card, exhausted }));
+            return Answer { send: again.into_iter().collect(), moved: Vec::new() };
         }
-        if !self
-            .waiting
-            .iter()
-            .any(|(shard, n, _)| *shard == from && *n == number)
-        {
+        if !self.waiting.iter().any(|(shard, n, _)| *shard == from && *n == number) {
             self.waiting.push((from, number, want));
         }
         self.settle(slices)
@@ -269,11 +240,7 @@ impl Home {
                 return answer;
             }
             let slice = (self.balance / slices.max(1)).max(want);
-            let micro = if exhausted {
-                0
-            } else {
-                slice.min(self.balance)
-            };
+            let micro = if exhausted { 0 } else { slice.min(self.balance) };
             self.waiting.remove(0);
             self.balance -= micro;
             self.swept = self.swept && !self.waiting.is_empty();
@@ -283,15 +250,7 @@ impl Home {
             if micro > 0 {
                 answer.moved.push(Moved::Granted(micro));
             }
-            answer.send.push((
-                shard,
-                Message::Grant {
-                    number,
-                    micro,
-                    card,
-                    exhausted,
-                },
-            ));
+            answer.send.push((shard, Message::Grant { number, micro, card, exhausted }));
         }
         answer
     }
@@ -301,23 +260,15 @@ impl Home {
             return;
         }
         let holds = |peer: &Peer| peer.granted > peer.returned;
-        let others = self
-            .peers
-            .iter()
-            .filter(|(shard, peer)| **shard != asking && holds(peer));
+        let others = self.peers.iter().filter(|(shard, peer)| **shard != asking && holds(peer));
         self.recalled = others.map(|(shard, _)| *shard).collect();
         self.swept = true;
-        answer
-            .send
-            .extend(self.recalled.iter().map(|shard| (*shard, Message::Recall)));
+        answer.send.extend(self.recalled.iter().map(|shard| (*shard, Message::Recall)));
     }
 
     /// What must be said again after a restart.
     pub fn unanswered(&self) -> Vec<(ShardId, Message)> {
-        self.recalled
-            .iter()
-            .map(|shard| (*shard, Message::Recall))
-            .collect()
+        self.recalled.iter().map(|shard| (*shard, Message::Recall)).collect()
     }
 }
 

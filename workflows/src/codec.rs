@@ -94,9 +94,7 @@ pub fn encode<R: Record>(record: &R) -> Result<Vec<u8>, Error> {
 /// The record of some bytes, exactly.
 pub fn decode<R: Record>(bytes: &[u8]) -> Result<R, Error> {
     let schema = R::SCHEMA;
-    let (header, payload) = bytes
-        .split_at_checked(HEADER)
-        .ok_or(Error::Foreign { schema })?;
+    let (header, payload) = bytes.split_at_checked(HEADER).ok_or(Error::Foreign { schema })?;
     if header[..2] != MAGIC || header[2] != schema {
         return Err(Error::Foreign { schema });
     }
@@ -106,11 +104,7 @@ pub fn decode<R: Record>(bytes: &[u8]) -> Result<R, Error> {
         return Err(Error::Damaged { schema });
     }
     if header[3] > R::VERSION {
-        return Err(Error::Newer {
-            schema,
-            version: header[3],
-            known: R::VERSION,
-        });
+        return Err(Error::Newer { schema, version: header[3], known: R::VERSION });
     }
     if payload.len() > R::BYTES_MAX {
         return Err(Error::TooLarge { schema });
@@ -122,11 +116,7 @@ pub fn decode<R: Record>(bytes: &[u8]) -> Result<R, Error> {
         bincode::serde::decode_from_slice(payload, large_options())
     };
     let (record, used) = decoded.map_err(|_| malformed)?;
-    if used == payload.len() && header[3] == R::VERSION {
-        Ok(record)
-    } else {
-        Err(malformed)
-    }
+    if used == payload.len() && header[3] == R::VERSION { Ok(record) } else { Err(malformed) }
 }
 
 #[cfg(test)]
@@ -159,21 +149,14 @@ mod tests {
             assert!(decode::<Sample>(&bytes[..end]).is_err());
         }
         let longer = [bytes.as_slice(), &[0]].concat();
-        assert_eq!(
-            decode::<Sample>(&longer),
-            Err(Error::Damaged { schema: 250 })
-        );
+        assert_eq!(decode::<Sample>(&longer), Err(Error::Damaged { schema: 250 }));
     }
 
     #[test]
     fn a_newer_version_is_told_apart() {
         let mut bytes = encode(&Sample(9, "a".into())).unwrap();
         bytes[3] = 3;
-        let newer = Error::Newer {
-            schema: 250,
-            version: 3,
-            known: 2,
-        };
+        let newer = Error::Newer { schema: 250, version: 3, known: 2 };
         assert_eq!(decode::<Sample>(&bytes), Err(newer));
     }
 
@@ -185,9 +168,6 @@ mod tests {
         bytes.extend_from_slice(&payload);
         bytes[4..8].copy_from_slice(&10u32.to_be_bytes());
         bytes[8..12].copy_from_slice(&crc32c::crc32c(&payload).to_be_bytes());
-        assert_eq!(
-            decode::<Sample>(&bytes),
-            Err(Error::Malformed { schema: 250 })
-        );
+        assert_eq!(decode::<Sample>(&bytes), Err(Error::Malformed { schema: 250 }));
     }
 }

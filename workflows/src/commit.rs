@@ -124,10 +124,7 @@ impl SequencedRow {
         for index in indices {
             match ranges.last_mut() {
                 Some(range) if range.first + range.count == *index => range.count += 1,
-                _ => ranges.push(SequencedRange {
-                    count: 1,
-                    first: *index,
-                }),
+                _ => ranges.push(SequencedRange { count: 1, first: *index }),
             }
         }
         Self(ranges)

@@ -114,12 +114,8 @@ impl Contributor {
     /// Makes room: only the first mark that takes a held grant back says anything. There are as
     /// many of those as grants at the most.
     fn fold_marks(&mut self) {
-        let telling: Vec<Mark> = self
-            .grants
-            .iter()
-            .filter_map(|grant| self.mark_of(grant))
-            .cloned()
-            .collect();
+        let telling: Vec<Mark> =
+            self.grants.iter().filter_map(|grant| self.mark_of(grant)).cloned().collect();
         self.marks.retain(|mark| telling.contains(mark));
     }
 
@@ -188,11 +184,7 @@ impl Contributor {
         }
         if let Some(mark) = self.mark_of(grant) {
             let since = mark.position > arrival;
-            return Err(if since {
-                Refusal::WithdrawnSince
-            } else {
-                Refusal::Withdrawn
-            });
+            return Err(if since { Refusal::WithdrawnSince } else { Refusal::Withdrawn });
         }
         if consent.expires_at.is_some_and(|end| end <= now) {
             return Err(Refusal::Expired);
@@ -209,13 +201,8 @@ impl Contributor {
     /// Counts an acceptance towards the day cap; older days of the program make room.
     pub fn count_day(&mut self, program: &str, day: u32, micro: u64) {
         let earned = self.earned(program, day).saturating_add(micro);
-        self.days
-            .retain(|count| count.program != program || count.day > day);
-        self.days.push(DayCount {
-            program: program.to_owned(),
-            day,
-            micro: earned,
-        });
+        self.days.retain(|count| count.program != program || count.day > day);
+        self.days.push(DayCount { program: program.to_owned(), day, micro: earned });
     }
 
     /// Takes back what an unaccepted contribution counted on `day`.
@@ -242,10 +229,7 @@ impl Contributor {
 
     /// The carry in one currency, in micro-units.
     pub fn carry(&self, currency: Currency) -> u64 {
-        self.carry
-            .iter()
-            .find(|(c, _)| *c == currency)
-            .map_or(0, |(_, micro)| *micro)
+        self.carry.iter().find(|(c, _)| *c == currency).map_or(0, |(_, micro)| *micro)
     }
 
     /// Replaces the carry in one currency.

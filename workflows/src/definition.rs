@@ -171,51 +171,28 @@ impl File {
             return Err(Error::StageCount);
         }
         if let Some(stage) = self.stage.keys().find(|name| !self.stages.contains(name)) {
-            return Err(Error::NotAStage {
-                stage: stage.clone(),
-            });
+            return Err(Error::NotAStage { stage: stage.clone() });
         }
         let mut written: BTreeMap<&'static str, &'static str> = BTreeMap::new();
         let mut stages: Vec<Stage> = Vec::new();
         for name in &self.stages {
             let signature = known.iter().find(|signature| signature.name == name);
             let Some(signature) = signature.cloned() else {
-                return Err(Error::UnknownStage {
-                    stage: name.clone(),
-                });
+                return Err(Error::UnknownStage { stage: name.clone() });
             };
             if stages.iter().any(|stage| stage.signature.name == name) {
-                return Err(Error::Twice {
-                    stage: name.clone(),
-                });
+                return Err(Error::Twice { stage: name.clone() });
             }
             connect(&signature, &mut written)?;
             let file = self.stage.get(name).cloned().unwrap_or_default();
-            file.policy.validate().map_err(|source| Error::Policy {
-                stage: name.clone(),
-                source,
-            })?;
-            let StageFile {
-                policy,
-                requests,
-                settings,
-            } = file;
-            stages.push(Stage {
-                signature,
-                policy,
-                requests,
-                settings,
-            });
+            file.policy
+                .validate()
+                .map_err(|source| Error::Policy { stage: name.clone(), source })?;
+            let StageFile { policy, requests, settings } = file;
+            stages.push(Stage { signature, policy, requests, settings });
         }
         let hash = pin(&self.name, self.version, &stages);
-        Ok(Definition {
-            pin: WorkflowRef {
-                name: self.name,
-                version: self.version,
-                hash,
-            },
-            stages,
-        })
+        Ok(Definition { pin: WorkflowRef { name: self.name, version: self.version, hash }, stages })
     }
 }
 
@@ -226,19 +203,12 @@ fn connect(
     let stage = || signature.name.to_owned();
     for (field, kind) in signature.input {
         if written.get(field) != Some(kind) {
-            return Err(Error::Input {
-                stage: stage(),
-                field,
-                kind,
-            });
+            return Err(Error::Input { stage: stage(), field, kind });
         }
     }
     for (field, kind) in signature.output {
         if written.insert(field, kind).is_some() {
-            return Err(Error::Output {
-                stage: stage(),
-                field,
-            });
+            return Err(Error::Output { stage: stage(), field });
         }
     }
     Ok(())
@@ -250,10 +220,7 @@ fn pin(name: &str, version: u32, stages: &[Stage]) -> [u8; 16] {
     for stage in stages {
         let s = &stage.signature;
         let settings = serde_jcs::to_vec(&stage.settings).unwrap_or_default();
-        hash.update(format!(
-            "{}\0{}\0{:?}\0{:?}\0",
-            s.name, s.version, s.input, s.output
-        ));
+        hash.update(format!("{}\0{}\0{:?}\0{:?}\0", s.name, s.version, s.input, s.output));
         hash.update(settings);
     }
     let digest = hash.finalize();
@@ -292,17 +259,10 @@ mod tests {
         input: &[],
         output: &[("x", "u64")],
     };
-    const B: Signature = Signature {
-        name: "b",
-        input: &[("x", "u64")],
-        output: &[],
-        ..A
-    };
+    const B: Signature = Signature { name: "b", input: &[("x", "u64")], output: &[], ..A };
 
     fn check(toml_like: serde_json::Value) -> Result<Definition, Error> {
-        serde_json::from_value::<File>(toml_like)
-            .unwrap()
-            .check(&[A, B])
+        serde_json::from_value::<File>(toml_like).unwrap().check(&[A, B])
     }
 
     #[test]

@@ -32,20 +32,14 @@ impl DataKey {
     /// The salt of one field: HMAC-SHA256(data key, "salt/v1" 0x00 entry 0x00 field). Without the
     /// data key it is 32 random bytes, independent of every other.
     pub fn salt(&self, entry: &str, field: &str) -> [u8; 32] {
-        hmac(
-            &self.0,
-            &[b"salt/v1\0", entry.as_bytes(), b"\0", field.as_bytes()],
-        )
+        hmac(&self.0, &[b"salt/v1\0", entry.as_bytes(), b"\0", field.as_bytes()])
     }
 }
 
 /// One committed value: base64 of HMAC-SHA256(salt, "trace-commit/v1" 0x00 field 0x00 JCS(value)).
 pub fn commitment(salt: &[u8; 32], field: &str, value: &Value) -> String {
     let canonical = serde_jcs::to_vec(value).expect("strings and small integers are canonical");
-    let mac = hmac(
-        salt,
-        &[b"trace-commit/v1\0", field.as_bytes(), b"\0", &canonical],
-    );
+    let mac = hmac(salt, &[b"trace-commit/v1\0", field.as_bytes(), b"\0", &canonical]);
     STANDARD.encode(mac)
 }
 
@@ -65,11 +59,7 @@ pub fn contribution_fields(submission: &Submission, grant: &str, terms: &Terms) 
 
 /// What a payout's entry commits to.
 pub fn payout_fields(account: &str, carry: u64, reference: &str) -> [Opened; 3] {
-    [
-        ("account", json!(account)),
-        ("carry", json!(carry)),
-        ("reference", json!(reference)),
-    ]
+    [("account", json!(account)), ("carry", json!(carry)), ("reference", json!(reference))]
 }
 
 #[derive(Serialize)]
@@ -129,12 +119,7 @@ pub fn contribution(key: &IdKey, data_key: &DataKey, entry: &Contribution<'_>) -
     bytes(&ContributionEntry {
         capped: entry.price.capped.as_str(),
         card: entry.card,
-        commit: Commit4 {
-            contributor,
-            grant,
-            media,
-            terms,
-        },
+        commit: Commit4 { contributor, grant, media, terms },
         currency: entry.currency,
         demand_bp: entry.price.demand_bp,
         id: key.public("contribution", &entry.submission.id.to_string()),
@@ -199,11 +184,7 @@ pub fn payout(key: &IdKey, data_key: &DataKey, entry: &Payout<'_>) -> Vec<u8> {
         fields.map(|(field, value)| commitment(&data_key.salt(entry.id, field), field, &value));
     bytes(&PayoutEntry {
         cause: entry.cause,
-        commit: Commit3 {
-            account,
-            carry,
-            reference,
-        },
+        commit: Commit3 { account, carry, reference },
         currency: entry.currency,
         id: key.public("payout", entry.id),
         kind: "payout",
@@ -225,13 +206,7 @@ pub fn withdrawal(key: &IdKey, contribution: ContributionId, of: u64, scope: &st
         v: u8,
     }
     let id = key.public("withdrawal", &contribution.to_string());
-    bytes(&WithdrawalEntry {
-        id,
-        kind: "withdrawal",
-        of: [of],
-        scope,
-        v: 1,
-    })
+    bytes(&WithdrawalEntry { id, kind: "withdrawal", of: [of], scope, v: 1 })
 }
 
 /// The bytes of a `rate_card` entry; `card` is canonical JSON already.

@@ -58,10 +58,7 @@ impl ContributionId {
         let bytes: [u8; 18] = unhex(hex_digits).ok_or(Error)?;
         let mut mac = [0; 16];
         mac.copy_from_slice(&bytes[2..]);
-        Ok(Self {
-            bucket: Bucket(u16::from_be_bytes([bytes[0], bytes[1]])),
-            mac,
-        })
+        Ok(Self { bucket: Bucket(u16::from_be_bytes([bytes[0], bytes[1]])), mac })
     }
 }
 
@@ -105,52 +102,27 @@ impl IdKey {
 
     /// The contribution id of (contributor, idempotency key): contract.md, Trace.
     pub fn contribution(&self, contributor: &str, idempotency_key: &str) -> ContributionId {
-        let mac = hmac(
-            &self.0,
-            &[contributor.as_bytes(), b"\0", idempotency_key.as_bytes()],
-        );
-        ContributionId {
-            bucket: self.bucket(contributor),
-            mac: first16(&mac),
-        }
+        let mac = hmac(&self.0, &[contributor.as_bytes(), b"\0", idempotency_key.as_bytes()]);
+        ContributionId { bucket: self.bucket(contributor), mac: first16(&mac) }
     }
 
     /// The key of the contributor's row.
     pub fn contributor(&self, contributor: &str) -> ContributorKey {
-        ContributorKey(first16(&hmac(
-            &self.0,
-            &[b"contributor\0", contributor.as_bytes()],
-        )))
+        ContributorKey(first16(&hmac(&self.0, &[b"contributor\0", contributor.as_bytes()])))
     }
 
     /// The id of a payout: from (contribution, cause, try), never from an attempt of a stage.
     pub fn payout(&self, contribution: ContributionId, cause: &str, number: u16) -> String {
         let name = contribution.to_string();
         let number = number.to_be_bytes();
-        let parts: [&[u8]; 6] = [
-            b"payout\0",
-            name.as_bytes(),
-            b"\0",
-            cause.as_bytes(),
-            b"\0",
-            &number,
-        ];
-        format!(
-            "p{:04x}{}",
-            contribution.bucket.0,
-            hex(&first16(&hmac(&self.0, &parts)))
-        )
+        let parts: [&[u8]; 6] =
+            [b"payout\0", name.as_bytes(), b"\0", cause.as_bytes(), b"\0", &number];
+        format!("p{:04x}{}", contribution.bucket.0, hex(&first16(&hmac(&self.0, &parts))))
     }
 
     /// The account at the rail that stands for a contributor.
     pub fn account(&self, contributor: &str) -> String {
-        format!(
-            "a{}",
-            hex(&first16(&hmac(
-                &self.0,
-                &[b"account\0", contributor.as_bytes()]
-            )))
-        )
+        format!("a{}", hex(&first16(&hmac(&self.0, &[b"account\0", contributor.as_bytes()]))))
     }
 
     /// A secret that stands in for a destroyed data key.
@@ -236,13 +208,7 @@ mod tests {
 
     #[test]
     fn foreign_texts_are_no_ids() {
-        for text in [
-            "",
-            "c",
-            "c12",
-            "x000000000000000000000000000000000000",
-            "c00zz",
-        ] {
+        for text in ["", "c", "c12", "x000000000000000000000000000000000000", "c00zz"] {
             assert_eq!(ContributionId::parse(text), Err(Error));
         }
     }

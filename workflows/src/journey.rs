@@ -275,11 +275,7 @@ impl Journey {
         if self.timeline.len() >= limits::TIMELINE_MAX {
             self.timeline.remove(1);
         }
-        self.timeline.push(Event {
-            at,
-            stage: self.stage,
-            kind,
-        });
+        self.timeline.push(Event { at, stage: self.stage, kind });
     }
 
     /// Records a movement of money and hands it back for the ledger.
@@ -298,9 +294,7 @@ impl Journey {
 
     /// Whether an entry of this journey has no index yet.
     pub fn waits_for_log(&self) -> bool {
-        self.accepted
-            .as_ref()
-            .is_some_and(|accepted| accepted.entry.index.is_none())
+        self.accepted.as_ref().is_some_and(|accepted| accepted.entry.index.is_none())
     }
 }
 

@@ -49,12 +49,7 @@ impl Lease {
         let free = self.owner == 0 || self.owner == owner || self.until <= now;
         // max(stored + 1, server time): a failover that forgets cannot hand an epoch out twice.
         let epoch = (self.epoch + 1).max(now.0);
-        free.then_some(Lease {
-            owner,
-            epoch,
-            seq: 0,
-            until: now.plus_ms(ttl_ms),
-        })
+        free.then_some(Lease { owner, epoch, seq: 0, until: now.plus_ms(ttl_ms) })
     }
 
     /// Judges a fenced write.
@@ -72,11 +67,7 @@ impl Lease {
     /// The lease after an applied commit; a commit renews.
     #[must_use]
     pub fn applied(self, fence: Fence, now: Timestamp, ttl_ms: u64) -> Lease {
-        Lease {
-            seq: fence.seq,
-            until: now.plus_ms(ttl_ms).max(self.until),
-            ..self
-        }
+        Lease { seq: fence.seq, until: now.plus_ms(ttl_ms).max(self.until), ..self }
     }
 }
 
@@ -85,11 +76,7 @@ mod tests {
     use super::*;
 
     fn fence(lease: &Lease, seq: u64) -> Fence {
-        Fence {
-            owner: lease.owner,
-            epoch: lease.epoch,
-            seq,
-        }
+        Fence { owner: lease.owner, epoch: lease.epoch, seq }
     }
 
     #[test]
@@ -114,13 +101,7 @@ mod tests {
         assert_eq!(lease.admit(fence(&lease, 2)), Admission::Fenced);
         let next = lease.applied(fence(&lease, 1), Timestamp(110), 50);
         assert_eq!(next.admit(fence(&next, 1)), Admission::Applied);
-        assert_eq!(
-            next.admit(Fence {
-                owner: 2,
-                ..fence(&next, 2)
-            }),
-            Admission::Fenced
-        );
+        assert_eq!(next.admit(Fence { owner: 2, ..fence(&next, 2) }), Admission::Fenced);
         let newer = next.claim(2, Timestamp(500), 50).unwrap();
         assert_eq!(newer.admit(fence(&next, 2)), Admission::Fenced);
     }

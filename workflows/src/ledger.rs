@@ -58,17 +58,12 @@ impl Ledger {
 
     /// The balance of an account, in micro-units.
     pub fn balance(&self, currency: Currency, account: Account) -> i128 {
-        self.balances
-            .get(&(currency, account))
-            .copied()
-            .unwrap_or(0)
+        self.balances.get(&(currency, account)).copied().unwrap_or(0)
     }
 
     /// Every balance that was ever touched.
     pub fn balances(&self) -> impl Iterator<Item = (Currency, Account, i128)> + '_ {
-        self.balances
-            .iter()
-            .map(|((currency, account), micro)| (*currency, *account, *micro))
+        self.balances.iter().map(|((currency, account), micro)| (*currency, *account, *micro))
     }
 
     /// Adds another shard's balances to these.
@@ -80,11 +75,7 @@ impl Ledger {
 
     /// Every currency in use.
     pub fn currencies(&self) -> Vec<Currency> {
-        let mut all: Vec<Currency> = self
-            .balances
-            .keys()
-            .map(|(currency, _)| *currency)
-            .collect();
+        let mut all: Vec<Currency> = self.balances.keys().map(|(currency, _)| *currency).collect();
         all.dedup();
         all
     }

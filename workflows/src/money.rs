@@ -34,11 +34,7 @@ impl TryFrom<String> for Currency {
     type Error = Error;
     fn try_from(text: String) -> Result<Self, Error> {
         let bytes: [u8; 3] = text.as_bytes().try_into().map_err(|_| Error)?;
-        if bytes.iter().all(u8::is_ascii_uppercase) {
-            Ok(Self(bytes))
-        } else {
-            Err(Error)
-        }
+        if bytes.iter().all(u8::is_ascii_uppercase) { Ok(Self(bytes)) } else { Err(Error) }
     }
 }
 
@@ -67,10 +63,7 @@ pub struct WholeUnits {
 pub fn whole_units(currency: Currency, carry: u64, micro: u64) -> WholeUnits {
     let unit = currency.minor_micro();
     let total = carry.saturating_add(micro);
-    WholeUnits {
-        minor: total / unit,
-        carry: total % unit,
-    }
+    WholeUnits { minor: total / unit, carry: total % unit }
 }
 
 #[cfg(test)]
@@ -84,29 +77,14 @@ mod tests {
     #[test]
     fn a_won_has_no_minor_unit_and_a_dollar_has_cents() {
         let won = whole_units(currency("KRW"), 900_000, 1_200_000);
-        assert_eq!(
-            won,
-            WholeUnits {
-                minor: 2,
-                carry: 100_000
-            }
-        );
+        assert_eq!(won, WholeUnits { minor: 2, carry: 100_000 });
         let dollar = whole_units(currency("USD"), 0, 25_999);
-        assert_eq!(
-            dollar,
-            WholeUnits {
-                minor: 2,
-                carry: 5_999
-            }
-        );
+        assert_eq!(dollar, WholeUnits { minor: 2, carry: 5_999 });
     }
 
     #[test]
     fn less_than_one_unit_is_carried_whole() {
-        assert_eq!(
-            whole_units(currency("KRW"), 1, 2),
-            WholeUnits { minor: 0, carry: 3 }
-        );
+        assert_eq!(whole_units(currency("KRW"), 1, 2), WholeUnits { minor: 0, carry: 3 });
     }
 
     #[test]

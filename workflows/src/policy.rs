@@ -69,36 +69,12 @@ impl Policy {
     pub fn validate(&self) -> Result<(), Error> {
         let day_ms = 86_400_000;
         let rules = [
-            (
-                "timeout_ms",
-                (1..=day_ms).contains(&self.timeout_ms),
-                "1 to 86400000",
-            ),
-            (
-                "total_ms",
-                self.total_ms >= self.timeout_ms,
-                "at least timeout_ms",
-            ),
-            (
-                "attempts",
-                (1..=limits::ATTEMPTS_MAX).contains(&self.attempts),
-                "1 to 1000",
-            ),
-            (
-                "backoff_ms",
-                (1..=day_ms).contains(&self.backoff_ms),
-                "1 to 86400000",
-            ),
-            (
-                "backoff_max_ms",
-                self.backoff_max_ms >= self.backoff_ms,
-                "at least backoff_ms",
-            ),
-            (
-                "concurrency",
-                (1..=100_000).contains(&self.concurrency),
-                "1 to 100000",
-            ),
+            ("timeout_ms", (1..=day_ms).contains(&self.timeout_ms), "1 to 86400000"),
+            ("total_ms", self.total_ms >= self.timeout_ms, "at least timeout_ms"),
+            ("attempts", (1..=limits::ATTEMPTS_MAX).contains(&self.attempts), "1 to 1000"),
+            ("backoff_ms", (1..=day_ms).contains(&self.backoff_ms), "1 to 86400000"),
+            ("backoff_max_ms", self.backoff_max_ms >= self.backoff_ms, "at least backoff_ms"),
+            ("concurrency", (1..=100_000).contains(&self.concurrency), "1 to 100000"),
         ];
         rules
             .into_iter()
@@ -115,10 +91,7 @@ impl Policy {
     /// after the n-th failed attempt.
     pub fn backoff_after(&self, attempt: u16, random: u64) -> u64 {
         let doublings = u32::from(attempt.saturating_sub(1)).min(40);
-        let ceiling = self
-            .backoff_ms
-            .saturating_mul(1 << doublings)
-            .min(self.backoff_max_ms);
+        let ceiling = self.backoff_ms.saturating_mul(1 << doublings).min(self.backoff_max_ms);
         1 + random % ceiling.max(1)
     }
 }
@@ -129,33 +102,16 @@ mod tests {
 
     #[test]
     fn backoff_doubles_up_to_its_ceiling_and_never_is_zero() {
-        let policy = Policy {
-            backoff_ms: 100,
-            backoff_max_ms: 1000,
-            ..Policy::default()
-        };
-        for (attempt, ceiling) in [
-            (1, 100),
-            (2, 200),
-            (3, 400),
-            (4, 800),
-            (5, 1000),
-            (999, 1000),
-        ] {
-            assert_eq!(
-                policy.backoff_after(attempt, u64::MAX - u64::MAX % ceiling),
-                1
-            );
+        let policy = Policy { backoff_ms: 100, backoff_max_ms: 1000, ..Policy::default() };
+        for (attempt, ceiling) in [(1, 100), (2, 200), (3, 400), (4, 800), (5, 1000), (999, 1000)] {
+            assert_eq!(policy.backoff_after(attempt, u64::MAX - u64::MAX % ceiling), 1);
             assert_eq!(policy.backoff_after(attempt, ceiling - 1), ceiling);
         }
     }
 
     #[test]
     fn a_policy_names_the_field_that_is_off() {
-        let policy = Policy {
-            attempts: 0,
-            ..Policy::default()
-        };
+        let policy = Policy { attempts: 0, ..Policy::default() };
         assert_eq!(policy.validate().unwrap_err().field, "attempts");
         assert_eq!(Policy::default().validate(), Ok(()));
     }

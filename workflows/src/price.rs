@@ -51,13 +51,7 @@ pub struct Price {
 
 /// The quality of a score: the highest band at or below it; zero below the first.
 pub fn quality_bp(program: &Program, score: u16) -> u32 {
-    program
-        .rates
-        .bands
-        .iter()
-        .rev()
-        .find(|band| band.from <= score)
-        .map_or(0, |band| band.bp)
+    program.rates.bands.iter().rev().find(|band| band.from <= score).map_or(0, |band| band.bp)
 }
 
 /// The price of `units` at `score`, with `day_left` micro-units of the day cap still open.
@@ -81,15 +75,7 @@ pub fn price(
     if let Some(left) = day_left.filter(|left| *left < micro) {
         (micro, capped) = (left, Capped::Day);
     }
-    Price {
-        units,
-        score,
-        rate_micro: task.rate_micro,
-        quality_bp,
-        demand_bp,
-        capped,
-        micro,
-    }
+    Price { units, score, rate_micro: task.rate_micro, quality_bp, demand_bp, capped, micro }
 }
 
 #[cfg(test)]
@@ -105,25 +91,12 @@ mod tests {
             currency: "KRW".to_owned().try_into().unwrap(),
             budget_micro: 0,
             purpose: "ai".into(),
-            terms: Terms {
-                version: "1".into(),
-                sha256: "00".repeat(32),
-                uri: "u".into(),
-            },
+            terms: Terms { version: "1".into(), sha256: "00".repeat(32), uri: "u".into() },
             day_cap_micro: None,
             utc_offset_minutes: 540,
             rates: Rates {
                 version: 1,
-                bands: vec![
-                    Band {
-                        from: 5000,
-                        bp: 8000,
-                    },
-                    Band {
-                        from: 7000,
-                        bp: 10_000,
-                    },
-                ],
+                bands: vec![Band { from: 5000, bp: 8000 }, Band { from: 7000, bp: 10_000 }],
                 demand_bp: 11_000,
             },
             tasks: [("t".to_owned(), task())].into(),
@@ -144,25 +117,16 @@ mod tests {
     #[test]
     fn one_floor_stands_at_the_end() {
         let p = price(&program(), &task(), 1001, 5000, None);
-        assert_eq!(
-            (p.micro, p.capped),
-            (1001 * 30 * 8000 * 11_000 / 100_000_000, Capped::None)
-        );
+        assert_eq!((p.micro, p.capped), (1001 * 30 * 8000 * 11_000 / 100_000_000, Capped::None));
         assert_eq!(price(&program(), &task(), 1, 4999, None).micro, 0);
     }
 
     #[test]
     fn the_smaller_cap_names_itself() {
-        assert_eq!(
-            price(&program(), &task(), 10_000, 9000, None).capped,
-            Capped::Item
-        );
+        assert_eq!(price(&program(), &task(), 10_000, 9000, None).capped, Capped::Item);
         let p = price(&program(), &task(), 10_000, 9000, Some(7));
         assert_eq!((p.micro, p.capped), (7, Capped::Day));
-        assert_eq!(
-            price(&program(), &task(), 1, 9000, Some(7_000)).capped,
-            Capped::None
-        );
+        assert_eq!(price(&program(), &task(), 1, 9000, Some(7_000)).capped, Capped::None);
     }
 
     #[test]
@@ -170,10 +134,7 @@ mod tests {
         let mut task = task();
         task.item_cap_micro = u64::MAX;
         task.rate_micro = u64::MAX;
-        assert_eq!(
-            price(&program(), &task, u64::MAX, 9000, None).micro,
-            u64::MAX
-        );
+        assert_eq!(price(&program(), &task, u64::MAX, 9000, None).micro, u64::MAX);
     }
 
     #[test]

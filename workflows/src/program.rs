@@ -131,29 +131,14 @@ impl Program {
         name("workflow", &self.workflow)?;
         name("purpose", &self.purpose)?;
         range("budget_micro", self.budget_micro, 0, limits::INTEGER_MAX)?;
-        range(
-            "day_cap_micro",
-            self.day_cap_micro.unwrap_or(0),
-            0,
-            limits::INTEGER_MAX,
-        )?;
+        range("day_cap_micro", self.day_cap_micro.unwrap_or(0), 0, limits::INTEGER_MAX)?;
         let offset = u64::from(self.utc_offset_minutes.unsigned_abs());
         range("utc_offset_minutes", offset, 0, 14 * 60)?;
         if crate::id::unhex::<32>(&self.terms.sha256).is_none() {
             return Err(Error::TermsHash);
         }
-        range(
-            "rates.bands",
-            self.rates.bands.len() as u64,
-            1,
-            limits::BANDS_MAX as u64,
-        )?;
-        range(
-            "rates.demand_bp",
-            u64::from(self.rates.demand_bp),
-            0,
-            100_000,
-        )?;
+        range("rates.bands", self.rates.bands.len() as u64, 1, limits::BANDS_MAX as u64)?;
+        range("rates.demand_bp", u64::from(self.rates.demand_bp), 0, 100_000)?;
         for (before, band) in self.rates.bands.iter().zip(self.rates.bands.iter().skip(1)) {
             if band.from <= before.from {
                 return Err(Error::BandsDoNotRise);
@@ -163,15 +148,8 @@ impl Program {
             range("rates.bands.from", u64::from(band.from), 0, 10_000)?;
             range("rates.bands.bp", u64::from(band.bp), 0, 100_000)?;
         }
-        range(
-            "tasks",
-            self.tasks.len() as u64,
-            1,
-            limits::TASKS_MAX as u64,
-        )?;
-        self.tasks
-            .iter()
-            .try_for_each(|(id, task)| task.validate(id))
+        range("tasks", self.tasks.len() as u64, 1, limits::TASKS_MAX as u64)?;
+        self.tasks.iter().try_for_each(|(id, task)| task.validate(id))
     }
 
     /// The whole card as canonical JSON (RFC 8785): caps, bands and tasks included.
@@ -202,28 +180,11 @@ impl Task {
         name("tasks", id)?;
         let timed = matches!(self.modality, Modality::Voice | Modality::Video);
         if self.unit == Unit::Ms && !timed {
-            return Err(Error::Unit {
-                task: id.to_owned(),
-            });
+            return Err(Error::Unit { task: id.to_owned() });
         }
-        range(
-            &format!("tasks.{id}.rate_micro"),
-            self.rate_micro,
-            0,
-            limits::INTEGER_MAX,
-        )?;
-        range(
-            &format!("tasks.{id}.item_cap_micro"),
-            self.item_cap_micro,
-            0,
-            limits::INTEGER_MAX,
-        )?;
-        range(
-            &format!("tasks.{id}.floor"),
-            u64::from(self.floor),
-            0,
-            10_000,
-        )
+        range(&format!("tasks.{id}.rate_micro"), self.rate_micro, 0, limits::INTEGER_MAX)?;
+        range(&format!("tasks.{id}.item_cap_micro"), self.item_cap_micro, 0, limits::INTEGER_MAX)?;
+        range(&format!("tasks.{id}.floor"), u64::from(self.floor), 0, 10_000)
     }
 
     /// Whether a BCP 47 tag is one the task accepts, by its primary language.
@@ -233,19 +194,12 @@ impl Task {
         };
         let primary = tag.split('-').next().unwrap_or(tag);
         self.languages.is_empty()
-            || self
-                .languages
-                .iter()
-                .any(|known| known.eq_ignore_ascii_case(primary))
+            || self.languages.iter().any(|known| known.eq_ignore_ascii_case(primary))
     }
 }
 
 fn name(field: &'static str, text: &str) -> Result<(), Error> {
-    if is_name(text) {
-        Ok(())
-    } else {
-        Err(Error::Name { field })
-    }
+    if is_name(text) { Ok(()) } else { Err(Error::Name { field }) }
 }
 
 /// Whether a text is 1 to 64 of a-z, 0-9, `-` and `_`.
@@ -260,10 +214,5 @@ fn range(field: &str, value: u64, low: u64, high: u64) -> Result<(), Error> {
     if (low..=high).contains(&value) {
         return Ok(());
     }
-    Err(Error::Range {
-        field: field.to_owned(),
-        value,
-        low,
-        high,
-    })
+    Err(Error::Range { field: field.to_owned(), value, low, high })
 }

@@ -86,13 +86,7 @@ impl Reason {
     pub fn own(stage: &str, word: &str) -> Self {
         let mut word: String = word
             .chars()
-            .map(|c| {
-                if c.is_ascii_lowercase() || c.is_ascii_digit() {
-                    c
-                } else {
-                    '_'
-                }
-            })
+            .map(|c| if c.is_ascii_lowercase() || c.is_ascii_digit() { c } else { '_' })
             .collect();
         word.truncate(crate::limits::NAME_BYTES_MAX);
         Self(format!("{stage}_{word}"))

@@ -137,15 +137,7 @@ impl Sequencer {
             return (None, answers);
         }
         let cursors = self.cursors.clone();
-        (
-            Some(Sequenced {
-                first,
-                before: self.before,
-                cursors,
-                offers: taken,
-            }),
-            answers,
-        )
+        (Some(Sequenced { first, before: self.before, cursors, offers: taken }), answers)
     }
 
     fn take(&mut self, offer: Offer, taken: &mut Vec<Offer>) -> Answer {
@@ -213,12 +205,7 @@ mod tests {
     use crate::codec;
 
     fn offer(shard: u16, epoch: u64, from: u64, n: usize) -> Offer {
-        Offer {
-            shard: ShardId(shard),
-            epoch,
-            from,
-            entries: vec![vec![1]; n],
-        }
+        Offer { shard: ShardId(shard), epoch, from, entries: vec![vec![1]; n] }
     }
 
     #[test]
@@ -238,10 +225,7 @@ mod tests {
     #[test]
     fn gaps_and_older_epochs_are_refused() {
         let mut log = Sequencer::default();
-        assert_eq!(
-            log.sequence(vec![offer(1, 5, 1, 1)]).1,
-            [Answer::Gap { next: 0 }]
-        );
+        assert_eq!(log.sequence(vec![offer(1, 5, 1, 1)]).1, [Answer::Gap { next: 0 }]);
         assert_eq!(log.sequence(vec![offer(1, 4, 0, 1)]).1, [Answer::Fenced]);
         assert_eq!(log.sequence(vec![offer(1, 5, 0, 1)]).1, [Answer::At(0)]);
     }
@@ -249,11 +233,7 @@ mod tests {
     #[test]
     fn what_a_shard_has_committed_is_forgotten_and_no_other_shard_loses_by_it() {
         let mut log = Sequencer::default();
-        log.sequence(vec![
-            offer(1, 1, 0, 3),
-            offer(1, 1, 3, 2),
-            offer(2, 1, 0, 1),
-        ]);
+        log.sequence(vec![offer(1, 1, 0, 3), offer(1, 1, 3, 2), offer(2, 1, 0, 1)]);
         log.forget(ShardId(1), 3);
         let again = vec![offer(1, 1, 0, 3), offer(1, 1, 3, 2), offer(2, 1, 0, 1)];
         let expected = [Answer::Forgotten, Answer::At(3), Answer::At(5)];
@@ -264,10 +244,7 @@ mod tests {
     #[test]
     fn an_offer_without_entries_makes_no_object() {
         let mut log = Sequencer::default();
-        assert_eq!(
-            log.sequence(vec![offer(1, 1, 0, 0)]),
-            (None, vec![Answer::At(0)])
-        );
+        assert_eq!(log.sequence(vec![offer(1, 1, 0, 0)]), (None, vec![Answer::At(0)]));
     }
 
     #[test]

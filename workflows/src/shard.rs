@@ -30,6 +30,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 pub use control::Chain;
+pub use decide::refusal_reason;
 
 /// What does not change while a node runs.
 #[derive(Debug)]
@@ -47,10 +48,7 @@ pub struct World {
 impl World {
     /// The newest version of a workflow by name.
     pub fn newest(&self, name: &str) -> Option<&Arc<Definition>> {
-        let named = self
-            .workflows
-            .values()
-            .filter(|definition| definition.pin.name == name);
+        let named = self.workflows.values().filter(|definition| definition.pin.name == name);
         named.max_by_key(|definition| definition.pin.version)
     }
 }
@@ -236,9 +234,7 @@ impl Shard {
         };
         for (program, home) in &shard.state.homes {
             if let Some((_, position)) = home.card_due {
-                shard
-                    .log_waits
-                    .insert(position, Waiter::Card(program.clone()));
+                shard.log_waits.insert(position, Waiter::Card(program.clone()));
             }
         }
         shard
@@ -297,33 +293,24 @@ impl Shard {
                 continue;
             };
             seal_row(&mut draft.commit, moving, Place::Active)?;
-            let standing = matches!(
-                moving.journey.state,
-                State::Parked { .. } | State::Paused { .. }
-            );
+            let standing =
+                matches!(moving.journey.state, State::Parked { .. } | State::Paused { .. });
             if standing && let Some(gone) = self.journeys.remove(arrival) {
                 self.leaving.insert(*arrival, (self.seals, gone));
             }
         }
         for mut moving in std::mem::take(&mut draft.ended) {
             seal_row(&mut draft.commit, &mut moving, Place::Finished)?;
-            self.leaving
-                .insert(moving.journey.arrival, (self.seals, moving));
+            self.leaving.insert(moving.journey.arrival, (self.seals, moving));
         }
         for key in &draft.contributors {
             if let Some(resident) = self.contributors.get_mut(key) {
                 resident.changed = self.seals;
-                draft
-                    .commit
-                    .contributors
-                    .push((*key, encode(&resident.row)?));
+                draft.commit.contributors.push((*key, encode(&resident.row)?));
             }
         }
         draft.commit.state = encode(&self.state)?;
-        Ok(Some(Sealed {
-            commit: draft.commit,
-            effects: draft.effects,
-        }))
+        Ok(Some(Sealed { commit: draft.commit, effects: draft.effects }))
     }
 
     /// Entries become outbox rows, in order, none longer than a row may be.
@@ -345,10 +332,7 @@ impl Shard {
         for row in rows {
             draft.commit.outbox_put.push((from, encode(&row)?));
             let after = from + row.0.len() as u64;
-            offers.push(Effect::Offer {
-                from,
-                entries: row.0,
-            });
+            offers.push(Effect::Offer { from, entries: row.0 });
             from = after;
         }
         draft.effects.splice(0..0, offers);
@@ -389,9 +373,7 @@ impl Shard {
 
 fn seal_row(commit: &mut Commit, moving: &mut Moving, place: Place) -> Result<(), codec::Error> {
     let arrival = moving.journey.arrival;
-    commit
-        .journeys
-        .push((arrival, place, moving.stored, encode(&moving.journey)?));
+    commit.journeys.push((arrival, place, moving.stored, encode(&moving.journey)?));
     if std::mem::take(&mut moving.in_inbox) {
         commit.inbox_remove.push((Lane::Intake, arrival));
     }

@@ -1,29 +1,16 @@
 use super::*;
 
-const CARD: Card = Card {
-    hash: [1; 16],
-    index: 0,
-};
+const CARD: Card = Card { hash: [1; 16], index: 0 };
 const A: ShardId = ShardId(1);
 const B: ShardId = ShardId(2);
 
 fn home(balance: u64) -> Home {
-    Home {
-        balance,
-        deposited: balance,
-        card: Some(CARD),
-        ..Home::default()
-    }
+    Home { balance, deposited: balance, card: Some(CARD), ..Home::default() }
 }
 
 fn grant(answer: &Answer) -> (u64, bool) {
     match answer.send.last() {
-        Some((
-            _,
-            Message::Grant {
-                micro, exhausted, ..
-            },
-        )) => (*micro, *exhausted),
+        Some((_, Message::Grant { micro, exhausted, .. })) => (*micro, *exhausted),
         other => panic!("no grant: {other:?}"),
     }
 }
@@ -72,10 +59,7 @@ fn a_return_is_booked_once() {
 
 #[test]
 fn asks_wait_for_the_card() {
-    let mut home = Home {
-        card: None,
-        ..home(100)
-    };
+    let mut home = Home { card: None, ..home(100) };
     assert_eq!(home.asked(A, 1, 10, 1), Answer::default());
     home.card = Some(CARD);
     assert_eq!(grant(&home.settle(1)), (100, false));
@@ -91,21 +75,9 @@ fn a_shard_takes_each_grant_once_and_repeats_what_was_not_answered() {
     assert!(!allotment.granted(1, 25, CARD, false));
     assert_eq!(allotment.balance, 25);
     let back = allotment.recall();
-    assert_eq!(
-        back,
-        Message::Return {
-            number: 1,
-            micro: 25
-        }
-    );
+    assert_eq!(back, Message::Return { number: 1, micro: 25 });
     assert_eq!(allotment.recall(), back);
     allotment.returned(1);
     assert_eq!(allotment.unanswered(), []);
-    assert_eq!(
-        allotment.recall(),
-        Message::Return {
-            number: 2,
-            micro: 0
-        }
-    );
+    assert_eq!(allotment.recall(), Message::Return { number: 2, micro: 0 });
 }

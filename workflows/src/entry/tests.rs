@@ -12,10 +12,7 @@ fn submission(key: &IdKey) -> Submission {
         task: "read-aloud".into(),
         modality: Modality::Voice,
         language: Some("ko".into()),
-        media: Some(Media {
-            sha256: [9; 32],
-            bytes: 4,
-        }),
+        media: Some(Media { sha256: [9; 32], bytes: 4 }),
         transcript: None,
         captured_at: None,
         data_key: 0,
@@ -24,11 +21,7 @@ fn submission(key: &IdKey) -> Submission {
 }
 
 fn terms() -> Terms {
-    Terms {
-        version: "1".into(),
-        sha256: "ab".repeat(32),
-        uri: "terms/한글".into(),
-    }
+    Terms { version: "1".into(), sha256: "ab".repeat(32), uri: "terms/한글".into() }
 }
 
 fn all_kinds() -> Vec<(&'static str, Vec<u8>)> {
@@ -65,10 +58,7 @@ fn all_kinds() -> Vec<(&'static str, Vec<u8>)> {
         carry: 600_000,
     };
     vec![
-        (
-            "rate_card",
-            rate_card(&key, "seoul", br#"{"bands":[],"version":1}"#),
-        ),
+        ("rate_card", rate_card(&key, "seoul", br#"{"bands":[],"version":1}"#)),
         ("contribution", contribution(&key, &data_key, &entry)),
         ("payout", payout(&key, &data_key, &paid)),
         ("withdrawal", withdrawal(&key, submission.id, 1, "program")),
@@ -80,11 +70,7 @@ fn entries_are_canonical_json_as_a_jcs_library_writes_it() {
     for (kind, bytes) in all_kinds() {
         let value: Value = serde_json::from_slice(&bytes).unwrap();
         let canonical = serde_jcs::to_vec(&value).unwrap();
-        assert_eq!(
-            String::from_utf8(bytes),
-            String::from_utf8(canonical),
-            "{kind}"
-        );
+        assert_eq!(String::from_utf8(bytes), String::from_utf8(canonical), "{kind}");
     }
 }
 
@@ -98,11 +84,7 @@ fn entries_have_their_golden_bytes() {
             std::fs::write(&path, &bytes).unwrap();
         }
         let golden = std::fs::read(&path).unwrap();
-        assert_eq!(
-            String::from_utf8(bytes),
-            String::from_utf8(golden),
-            "{kind}"
-        );
+        assert_eq!(String::from_utf8(bytes), String::from_utf8(golden), "{kind}");
     }
 }
 
@@ -112,10 +94,7 @@ fn an_opening_opens_its_commitment_and_no_other() {
     let value = json!("kr-0001");
     let salt = data_key.salt("contribution", "contributor");
     let committed = commitment(&salt, "contributor", &value);
-    assert_ne!(
-        committed,
-        commitment(&salt, "contributor", &json!("kr-0002"))
-    );
+    assert_ne!(committed, commitment(&salt, "contributor", &json!("kr-0002")));
     assert_ne!(committed, commitment(&salt, "grant", &value));
     assert_ne!(salt, data_key.salt("contribution", "grant"));
     assert_ne!(salt, data_key.salt("p0000", "contributor"));

@@ -24,19 +24,12 @@ impl Shard {
             let hash = self.card_hashes[&id];
             if !self.state.homes.contains_key(&id) {
                 let micro = program.budget_micro;
-                let home = Home {
-                    balance: micro,
-                    deposited: micro,
-                    ..Home::default()
-                };
+                let home = Home { balance: micro, deposited: micro, ..Home::default() };
                 self.state.homes.insert(id.clone(), home);
                 self.book(program.currency, Account::Deposits, Account::Home, micro);
             }
             let due = self.state.homes.get(&id).is_some_and(|home| {
-                let newest = home
-                    .card_due
-                    .map(|(hash, _)| hash)
-                    .or(home.card.map(|c| c.hash));
+                let newest = home.card_due.map(|(hash, _)| hash).or(home.card.map(|c| c.hash));
                 newest != Some(hash)
             });
             if due {
@@ -93,25 +86,14 @@ impl Shard {
     }
 
     fn send(&mut self, to: ShardId, program: &str, message: Message) {
-        let transfer = Transfer {
-            program: program.to_owned(),
-            from: self.id,
-            message,
-        };
-        self.effect(Effect::Post {
-            shard: to,
-            item: Item::Transfer(transfer),
-        });
+        let transfer = Transfer { program: program.to_owned(), from: self.id, message };
+        self.effect(Effect::Post { shard: to, item: Item::Transfer(transfer) });
     }
 
     /// Takes a transfer in; proposals that it lets go on are decided again.
     pub fn transfer(&mut self, transfer: &Transfer, now: Timestamp, random: u64) {
         let slices = self.slices();
-        let Transfer {
-            program,
-            from,
-            message,
-        } = transfer;
+        let Transfer { program, from, message } = transfer;
         if !self.world.programs.contains_key(program) {
             // Nothing moves and nothing is answered: the sender says it again.
             return;
@@ -129,12 +111,7 @@ impl Shard {
                     self.answer(program, answer);
                 }
             }
-            Message::Grant {
-                number,
-                micro,
-                card,
-                exhausted,
-            } => {
+            Message::Grant { number, micro, card, exhausted } => {
                 self.granted(program, (*number, *micro), *card, *exhausted, now, random);
             }
             Message::Recall => {
@@ -214,9 +191,7 @@ impl Shard {
 
     fn book(&mut self, currency: Currency, from: Account, to: Account, micro: u64) {
         if micro > 0 {
-            self.state
-                .ledger
-                .post(currency, Posting { from, to, micro });
+            self.state.ledger.post(currency, Posting { from, to, micro });
         }
         self.draft.touched = true;
     }

@@ -23,10 +23,7 @@ pub enum Chain {
 impl Shard {
     /// An inbox item of the control lane is dealt with: it goes with the open commit.
     pub fn done(&mut self, arrival: Arrival) {
-        self.draft
-            .commit
-            .inbox_remove
-            .push((Lane::Control, arrival));
+        self.draft.commit.inbox_remove.push((Lane::Control, arrival));
         self.draft.touched = true;
     }
 
@@ -56,17 +53,10 @@ impl Shard {
         self.draft.contributors.insert(key);
         self.draft.touched = true;
         let mine = |moving: &&Moving| {
-            self.world
-                .key
-                .contributor(&moving.journey.submission.contributor)
-                == key
+            self.world.key.contributor(&moving.journey.submission.contributor) == key
         };
-        let mut arrivals: Vec<Arrival> = self
-            .journeys
-            .values()
-            .filter(mine)
-            .map(|moving| moving.journey.arrival)
-            .collect();
+        let mut arrivals: Vec<Arrival> =
+            self.journeys.values().filter(mine).map(|moving| moving.journey.arrival).collect();
         arrivals.sort_unstable();
         for arrival in arrivals {
             self.withdraw_moving(arrival, mark, false, now);
@@ -122,13 +112,8 @@ impl Shard {
             let key = self.world.key.contributor(&journey.submission.contributor);
             self.retain(key, crate::contributor::Contributor::default);
             let data_key = DataKey::blind(&self.world.key, journey.submission.id);
-            let moving = Moving {
-                journey,
-                data_key,
-                stored: !ended,
-                in_inbox: false,
-                proposal: None,
-            };
+            let moving =
+                Moving { journey, data_key, stored: !ended, in_inbox: false, proposal: None };
             self.leaving.insert(arrival, (self.seals, moving));
         }
         if let Some((seal, mut moving)) = self.leaving.remove(&arrival) {
@@ -147,10 +132,7 @@ impl Shard {
 
     /// A journey that was only looked at goes where standing journeys go.
     fn stand_again(&mut self, arrival: Arrival) {
-        let stands = self
-            .journeys
-            .get(&arrival)
-            .is_some_and(|m| m.journey.state != State::Moving);
+        let stands = self.journeys.get(&arrival).is_some_and(|m| m.journey.state != State::Moving);
         if stands
             && !self.draft.journeys.contains(&arrival)
             && let Some(moving) = self.journeys.remove(&arrival)
@@ -180,11 +162,7 @@ impl Shard {
         }
         let journey = &mut moving.journey;
         let scope = mark.scope.clone();
-        journey.withdrawn = Some(WithdrawnAt {
-            at: mark.at,
-            scope,
-            entry: None,
-        });
+        journey.withdrawn = Some(WithdrawnAt { at: mark.at, scope, entry: None });
         journey.note(now, EventKind::Withdrawn);
         self.log_withdrawal(journey);
         self.erase(journey.submission.data_key);

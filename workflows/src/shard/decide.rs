@@ -49,41 +49,27 @@ impl Shard {
             return;
         }
         match proposal {
-            Proposal::Advance {
-                outputs,
-                requests,
-                next,
-            } => match self.advance(&mut moving, &outputs, &requests, now) {
-                Ok(()) => self.advanced(moving, outputs, next, now),
-                Err(Denied::Reject(reason)) => self.reject(moving, reason, now),
-                Err(Denied::Withdrawn) => self.end(moving, State::Withdrawn, now),
-                Err(Denied::Budget) => {
-                    let program = moving.journey.submission.program.clone();
-                    moving.proposal = Some(Proposal::Advance {
-                        outputs,
-                        requests,
-                        next,
-                    });
-                    self.journeys.insert(arrival, moving);
-                    self.budget_waits
-                        .entry(program)
-                        .or_default()
-                        .push_back(arrival);
+            Proposal::Advance { outputs, requests, next } => {
+                match self.advance(&mut moving, &outputs, &requests, now) {
+                    Ok(()) => self.advanced(moving, outputs, next, now),
+                    Err(Denied::Reject(reason)) => self.reject(moving, reason, now),
+                    Err(Denied::Withdrawn) => self.end(moving, State::Withdrawn, now),
+                    Err(Denied::Budget) => {
+                        let program = moving.journey.submission.program.clone();
+                        moving.proposal = Some(Proposal::Advance { outputs, requests, next });
+                        self.journeys.insert(arrival, moving);
+                        self.budget_waits.entry(program).or_default().push_back(arrival);
+                    }
+                    Err(Denied::Impossible(detail)) => {
+                        self.pause(moving, Cause::Permanent, detail.to_owned(), now);
+                    }
                 }
-                Err(Denied::Impossible(detail)) => {
-                    self.pause(moving, Cause::Permanent, detail.to_owned(), now);
-                }
-            },
+            }
             Proposal::Reject { stage, reason } => {
                 moving.journey.stage = stage;
                 self.reject(moving, reason, now);
             }
-            Proposal::Park {
-                stage,
-                wait,
-                until,
-                signal,
-            } => {
+            Proposal::Park { stage, wait, until, signal } => {
                 self.enter(&mut moving, stage, now);
                 self.park(moving, wait, until, signal, now);
             }
@@ -134,16 +120,9 @@ impl Shard {
         if requests.len() > limits::REQUESTS_MAX * limits::STAGES_MAX {
             return Err(Denied::Impossible("too many requests"));
         }
-        let bytes = moving
-            .journey
-            .outputs
-            .iter()
-            .chain(outputs)
-            .map(|(_, json)| json.len());
+        let bytes = moving.journey.outputs.iter().chain(outputs).map(|(_, json)| json.len());
         if bytes.sum::<usize>() > limits::OUTPUTS_BYTES_MAX {
-            return Err(Denied::Impossible(
-                "the outputs of all stages are too large together",
-            ));
+            return Err(Denied::Impossible("the outputs of all stages are too large together"));
         }
         let submission = &moving.journey.submission;
         let key = self.world.key.contributor(&submission.contributor);
@@ -197,10 +176,7 @@ impl Shard {
     }
 
     fn place_entry(&mut self, moving: &mut Moving, position: u64, was_accepted: bool) {
-        let logged = Logged {
-            position,
-            index: None,
-        };
+        let logged = Logged { position, index: None };
         let journey = &mut moving.journey;
         if was_accepted {
             if let Some(payout) = journey.payouts.last_mut() {
@@ -208,8 +184,7 @@ impl Shard {
             }
         } else if let Some(accepted) = &mut journey.accepted {
             accepted.entry = logged;
-            self.log_waits
-                .insert(position, Waiter::Journey(journey.arrival));
+            self.log_waits.insert(position, Waiter::Journey(journey.arrival));
         }
     }
 
@@ -231,9 +206,7 @@ impl Shard {
             Request::Count { counter, limit } => {
                 trial.contributor_changed = true;
                 let counted = trial.contributor.count(counter, *limit);
-                counted
-                    .then_some(())
-                    .ok_or(Denied::Reject(Reason::known("cap_reached")))
+                counted.then_some(()).ok_or(Denied::Reject(Reason::known("cap_reached")))
             }
             // The content index answered before the proposal: it spans shards.
             Request::Claim => Ok(()),
@@ -253,9 +226,7 @@ impl Shard {
         }
         let program = self.program(&journey.submission.program)?;
         let covering =
-            trial
-                .contributor
-                .covering(program, &journey.submission, journey.arrival, now);
+            trial.contributor.covering(program, &journey.submission, journey.arrival, now);
         let grant = covering.map_err(|refusal| match refusal {
             Refusal::WithdrawnSince => Denied::Withdrawn,
             other => Denied::Reject(refusal_reason(other)),
@@ -281,9 +252,7 @@ impl Shard {
             return Err(Denied::Impossible("reserved twice"));
         }
         if units > limits::INTEGER_MAX {
-            return Err(Denied::Impossible(
-                "more units than a public entry can carry",
-            ));
+            return Err(Denied::Impossible("more units than a public entry can carry"));
         }
         let name = journey.submission.program.clone();
         let program = self.program(&name)?;
@@ -305,9 +274,7 @@ impl Shard {
             trial.contributor_changed = true;
         }
         journey.reserved = Some(Reserved { card, day });
-        trial
-            .postings
-            .push(journey.post(Account::Allotment, Account::Reserved, price.micro));
+        trial.postings.push(journey.post(Account::Allotment, Account::Reserved, price.micro));
         journey.price = Some((currency, price));
         Ok(())
     }
@@ -344,15 +311,10 @@ impl Shard {
             self.grant_hold(moving, trial, now)?;
         }
         let journey = &mut moving.journey;
-        let (Some(held), Some((currency, price)), Some(reserved), None) = (
-            &journey.held,
-            &journey.price,
-            &journey.reserved,
-            &journey.accepted,
-        ) else {
-            return Err(Denied::Impossible(
-                "logged without a held grant and a reserved price",
-            ));
+        let (Some(held), Some((currency, price)), Some(reserved), None) =
+            (&journey.held, &journey.price, &journey.reserved, &journey.accepted)
+        else {
+            return Err(Denied::Impossible("logged without a held grant and a reserved price"));
         };
         let (micro, card) = (price.micro, reserved.card);
         let entry = entry::Contribution {
@@ -367,25 +329,13 @@ impl Shard {
         };
         let bytes = entry::contribution(&self.world.key, &moving.data_key, &entry);
         if bytes.len() > limits::ENTRY_BYTES_MAX {
-            return Err(Denied::Impossible(
-                "a larger entry than the public log takes",
-            ));
+            return Err(Denied::Impossible("a larger entry than the public log takes"));
         }
         trial.entry = Some(bytes);
-        let entry = Logged {
-            position: 0,
-            index: None,
-        };
-        journey.accepted = Some(Accepted {
-            at: now,
-            card,
-            scorer: scorer.to_owned(),
-            entry,
-        });
+        let entry = Logged { position: 0, index: None };
+        journey.accepted = Some(Accepted { at: now, card, scorer: scorer.to_owned(), entry });
         journey.note(now, EventKind::Accepted);
-        trial
-            .postings
-            .push(journey.post(Account::Reserved, Account::Payable, micro));
+        trial.postings.push(journey.post(Account::Reserved, Account::Payable, micro));
         Ok(())
     }
 

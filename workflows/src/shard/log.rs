@@ -18,10 +18,7 @@ impl Shard {
         now: Timestamp,
     ) -> Result<(), codec::Error> {
         self.draft.commit.outbox_remove.push(from);
-        self.draft
-            .commit
-            .sequenced_put
-            .push((from, encode(&SequencedRow::pack(indices))?));
+        self.draft.commit.sequenced_put.push((from, encode(&SequencedRow::pack(indices))?));
         self.draft.touched = true;
         for (nth, index) in indices.iter().enumerate() {
             match self.log_waits.remove(&(from + nth as u64)) {
@@ -60,20 +57,14 @@ impl Shard {
 
     /// A withdrawal entry follows the contribution's own, once that has its index.
     pub(super) fn log_withdrawal(&mut self, journey: &mut Journey) {
-        let index = journey
-            .accepted
-            .as_ref()
-            .and_then(|accepted| accepted.entry.index);
+        let index = journey.accepted.as_ref().and_then(|accepted| accepted.entry.index);
         let (Some(index), Some(withdrawn)) = (index, &mut journey.withdrawn) else {
             return;
         };
         if withdrawn.entry.is_none() {
             let scope = withdrawn.scope.as_str();
             let entry = entry::withdrawal(&self.world.key, journey.submission.id, index, scope);
-            withdrawn.entry = Some(Logged {
-                position: self.log(entry),
-                index: None,
-            });
+            withdrawn.entry = Some(Logged { position: self.log(entry), index: None });
         }
     }
 

@@ -19,12 +19,7 @@ impl Shard {
     /// yet. What the store has of it may be older.
     pub fn journey(&self, arrival: Arrival) -> Option<&Journey> {
         let leaving = || self.leaving.get(&arrival).map(|(_, moving)| moving);
-        let ended = || {
-            self.draft
-                .ended
-                .iter()
-                .find(|moving| moving.journey.arrival == arrival)
-        };
+        let ended = || self.draft.ended.iter().find(|moving| moving.journey.arrival == arrival);
         let moving = self.journeys.get(&arrival).or_else(leaving).or_else(ended);
         moving.map(|moving| &moving.journey)
     }
@@ -36,11 +31,7 @@ impl Shard {
 
     /// Brings a contributor's row into memory, or counts one more user of it.
     pub fn retain(&mut self, key: ContributorKey, row: impl FnOnce() -> Contributor) {
-        let fresh = || Resident {
-            row: row(),
-            users: 0,
-            changed: 0,
-        };
+        let fresh = || Resident { row: row(), users: 0, changed: 0 };
         self.contributors.entry(key).or_insert_with(fresh).users += 1;
     }
 
@@ -56,9 +47,7 @@ impl Shard {
     /// under way, or a stale row could come back.
     pub fn evict(&mut self, committed: u64) {
         let waits = |moving: &Moving| moving.journey.waits_for_log();
-        let gone = self
-            .leaving
-            .extract_if(.., |_, (seal, m)| *seal <= committed && !waits(m));
+        let gone = self.leaving.extract_if(.., |_, (seal, m)| *seal <= committed && !waits(m));
         let gone: Vec<Moving> = gone.map(|(_, (_, moving))| moving).collect();
         for moving in &gone {
             self.release_of(moving);
@@ -86,13 +75,7 @@ impl Shard {
         let mut journey = Journey::begin(arrival, submission, workflow);
         // Time in the queue is not the first stage's.
         journey.since = journey.since.max(self.state.now);
-        let moving = Moving {
-            journey,
-            data_key,
-            stored: false,
-            in_inbox: true,
-            proposal: None,
-        };
+        let moving = Moving { journey, data_key, stored: false, in_inbox: true, proposal: None };
         self.journeys.insert(arrival, moving);
     }
 
@@ -116,13 +99,7 @@ impl Shard {
                 self.log_waits.insert(position, Waiter::Journey(arrival));
             }
         }
-        let moving = Moving {
-            journey,
-            data_key,
-            stored: true,
-            in_inbox: false,
-            proposal: None,
-        };
+        let moving = Moving { journey, data_key, stored: true, in_inbox: false, proposal: None };
         self.journeys.insert(arrival, moving);
     }
 
@@ -130,9 +107,7 @@ impl Shard {
     /// it has ended since the row was read.
     pub(super) fn take_up(&mut self, journey: Journey, data_key: DataKey) -> bool {
         let arrival = journey.arrival;
-        let known = self
-            .journey(arrival)
-            .map(|journey| journey.state.is_terminal());
+        let known = self.journey(arrival).map(|journey| journey.state.is_terminal());
         let key = self.world.key.contributor(&journey.submission.contributor);
         match known {
             Some(true) => return false,
@@ -149,20 +124,12 @@ impl Shard {
         let program = self.world.programs.get(&submission.program);
         let workflow = program.and_then(|program| self.world.newest(&program.workflow));
         workflow.map_or_else(
-            || WorkflowRef {
-                name: String::new(),
-                version: 0,
-                hash: [0; 16],
-            },
+            || WorkflowRef { name: String::new(), version: 0, hash: [0; 16] },
             |definition| definition.pin.clone(),
         )
     }
 
     fn release_of(&mut self, moving: &Moving) {
-        self.release(
-            self.world
-                .key
-                .contributor(&moving.journey.submission.contributor),
-        );
+        self.release(self.world.key.contributor(&moving.journey.submission.contributor));
     }
 }

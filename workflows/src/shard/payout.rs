@@ -18,31 +18,20 @@ impl Shard {
             return Err(Denied::Impossible("paid without acceptance"));
         };
         let (currency, micro) = (*currency, price.micro);
-        if journey
-            .postings
-            .iter()
-            .any(|posting| posting.to == Account::Carry)
-        {
+        if journey.postings.iter().any(|posting| posting.to == Account::Carry) {
             return Ok(());
         }
         let old_carry = trial.contributor.carry(currency);
         let whole = whole_units(currency, old_carry, micro);
-        trial
-            .postings
-            .push(journey.post(Account::Payable, Account::Carry, micro));
+        trial.postings.push(journey.post(Account::Payable, Account::Carry, micro));
         let paid = whole.minor * currency.minor_micro();
         if old_carry != whole.carry {
             trial.contributor.set_carry(currency, whole.carry);
             trial.contributor_changed = true;
         }
         if whole.minor > 0 {
-            trial
-                .postings
-                .push(journey.post(Account::Carry, Account::Payable, paid));
-            let id = self
-                .world
-                .key
-                .payout(journey.submission.id, "acceptance", 1);
+            trial.postings.push(journey.post(Account::Carry, Account::Payable, paid));
+            let id = self.world.key.payout(journey.submission.id, "acceptance", 1);
             journey.payouts.push(Payout {
                 id,
                 number: 1,
@@ -65,21 +54,14 @@ impl Shard {
         now: Timestamp,
     ) -> Result<(), Denied> {
         let journey = &mut moving.journey;
-        let of = journey
-            .accepted
-            .as_ref()
-            .and_then(|accepted| accepted.entry.index);
+        let of = journey.accepted.as_ref().and_then(|accepted| accepted.entry.index);
         let currency = journey.price.as_ref().map(|(currency, _)| *currency);
         let payout = journey.payouts.last_mut();
         let (Some(of), Some(currency), Some(payout)) = (of, currency, payout) else {
-            return Err(Denied::Impossible(
-                "a payout was logged that was never fixed",
-            ));
+            return Err(Denied::Impossible("a payout was logged that was never fixed"));
         };
         let Some(from) = at_the_rail(payout.state) else {
-            return Err(Denied::Impossible(
-                "a payout was logged that is not in flight",
-            ));
+            return Err(Denied::Impossible("a payout was logged that is not in flight"));
         };
         payout.state = PayoutState::Paid;
         let micro = payout.minor * currency.minor_micro();
@@ -94,9 +76,7 @@ impl Shard {
             carry: payout.carry,
         };
         trial.entry = Some(entry::payout(&self.world.key, &moving.data_key, &entry));
-        trial
-            .postings
-            .push(journey.post(from, Account::Paid, micro));
+        trial.postings.push(journey.post(from, Account::Paid, micro));
         journey.note(now, EventKind::Paid);
         Ok(())
     }
@@ -163,21 +143,11 @@ impl Shard {
         let (to, state, cause, detail) = match verdict {
             PayoutVerdict::Failed { code } => {
                 let detail = format!("the rail confirmed that the payout failed: {code}");
-                (
-                    Account::Payable,
-                    PayoutState::Failed,
-                    Cause::Permanent,
-                    detail,
-                )
+                (Account::Payable, PayoutState::Failed, Cause::Permanent, detail)
             }
             PayoutVerdict::Differs { minor } => {
                 let detail = format!("the rail says {minor}, not {}", payout.minor);
-                (
-                    Account::Suspense,
-                    PayoutState::Suspense,
-                    Cause::Permanent,
-                    detail,
-                )
+                (Account::Suspense, PayoutState::Suspense, Cause::Permanent, detail)
             }
             PayoutVerdict::WindowExpired => {
                 let detail = "no answer within the time the rail knows the key".to_owned();

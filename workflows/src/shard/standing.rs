@@ -51,11 +51,7 @@ impl Shard {
         let before_acceptance = journey.accepted.is_none();
         if policy.exhausted == Exhausted::Reject && before_acceptance {
             let stage = self.stage_name(&moving.journey);
-            self.end(
-                moving,
-                State::Rejected(Reason::own(&stage, "exhausted")),
-                now,
-            );
+            self.end(moving, State::Rejected(Reason::own(&stage, "exhausted")), now);
             return;
         }
         self.pause(moving, cause, detail, now);
@@ -76,22 +72,18 @@ impl Shard {
         now: Timestamp,
     ) {
         let arrival = moving.journey.arrival;
-        if signal
-            .as_ref()
-            .is_some_and(|name| moving.journey.signals.contains(name))
-        {
+        if signal.as_ref().is_some_and(|name| moving.journey.signals.contains(name)) {
             self.journeys.insert(arrival, moving);
             self.touch(arrival);
             self.effect(Effect::Run { arrival });
             return;
         }
         moving.journey.note(now, EventKind::Parked(wait));
-        moving.journey.state = State::Parked {
-            wait,
-            until,
-            signal,
-        };
+        moving.journey.state = State::Parked { wait, until, signal };
         if let Some(due) = until {
+            if self.draft.journeys.contains(&arrival) {
+                self.draft.commit.timers_remove.retain(|gone| *gone != (due, arrival));
+            }
             self.draft.commit.timers_put.push((due, arrival));
         }
         self.stand(moving, until);
@@ -105,19 +97,13 @@ impl Shard {
         now: Timestamp,
     ) {
         moving.journey.note(now, EventKind::Paused(cause));
-        moving.journey.state = State::Paused {
-            cause,
-            detail: cut(detail),
-        };
+        moving.journey.state = State::Paused { cause, detail: cut(detail) };
         self.stand(moving, None);
     }
 
     fn stand(&mut self, mut moving: Moving, until: Option<Timestamp>) {
         let arrival = moving.journey.arrival;
-        let key = self
-            .world
-            .key
-            .contributor(&moving.journey.submission.contributor);
+        let key = self.world.key.contributor(&moving.journey.submission.contributor);
         if !moving.journey.chained {
             let mut row = self.contributor(key).cloned().unwrap_or_default();
             self.chain(&mut row, &mut moving);
@@ -126,6 +112,7 @@ impl Shard {
                 self.draft.contributors.insert(key);
             }
         }
+        self.unsay(arrival);
         self.journeys.insert(arrival, moving);
         self.touch(arrival);
         self.effect(Effect::Stands { arrival, until });
@@ -134,6 +121,7 @@ impl Shard {
     /// The end. What was reserved and not accepted goes back; what must not be kept is erased.
     pub(super) fn end(&mut self, mut moving: Moving, state: State, now: Timestamp) {
         let arrival = moving.journey.arrival;
+        self.unsay(arrival);
         self.draft.journeys.remove(&arrival);
         let journey = &mut moving.journey;
         if journey.accepted.is_none()
@@ -205,13 +193,7 @@ impl Shard {
             return false;
         };
         let journey = &mut moving.journey;
-        if !matches!(
-            journey.state,
-            State::Parked {
-                wait: Wait::Backoff | Wait::Circuit,
-                ..
-            }
-        ) {
+        if !matches!(journey.state, State::Parked { wait: Wait::Backoff | Wait::Circuit, .. }) {
             // A wait that a stage or a person wished for is none of the stage's own time.
             journey.since = now;
         }
@@ -224,19 +206,27 @@ impl Shard {
     /// A standing journey goes on or ends: its timer goes, and what this draft said of it.
     pub(super) fn cancel_standing(&mut self, arrival: Arrival) {
         let moving = self.journeys.get(&arrival);
-        if let Some(State::Parked {
-            until: Some(due), ..
-        }) = moving.map(|m| &m.journey.state)
-        {
+        if let Some(State::Parked { until: Some(due), .. }) = moving.map(|m| &m.journey.state) {
             let timer = (*due, arrival);
-            self.draft.commit.timers_put.retain(|set| *set != timer);
+            if self.draft.journeys.contains(&arrival) {
+                self.draft.commit.timers_put.retain(|set| *set != timer);
+            }
             self.draft.commit.timers_remove.push(timer);
         }
-        let stands = |effect: &Effect| match effect {
-            Effect::Stands { arrival: whose, .. } => *whose == arrival,
-            _ => false,
-        };
-        self.draft.effects.retain(|effect| !stands(effect));
+        self.unsay(arrival);
+    }
+
+    /// Takes back what this draft said of where a journey goes: the last word counts.
+    fn unsay(&mut self, arrival: Arrival) {
+        if !self.draft.journeys.contains(&arrival) {
+            return;
+        }
+        self.draft.effects.retain(|effect| match effect {
+            Effect::Run { arrival: whose } | Effect::Stands { arrival: whose, .. } => {
+                *whose != arrival
+            }
+            _ => true,
+        });
     }
 
     /// An operator's or client's word on a journey: true if it was taken up and moves or ends now.

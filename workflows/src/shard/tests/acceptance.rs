@@ -37,7 +37,10 @@ fn less_than_one_won_is_carried_and_settles_without_a_payout() {
         town.hand_in("ana", "p", name);
         town.settle();
     }
-    assert_eq!((town.journey("ana", "b").payouts.len(), town.state("ana", "b")), (0, "settled".into()));
+    assert_eq!(
+        (town.journey("ana", "b").payouts.len(), town.state("ana", "b")),
+        (0, "settled".into())
+    );
     assert_eq!(town.journey("ana", "c").payout().unwrap().minor, 1);
     assert_eq!((town.micro(Account::Paid), town.micro(Account::Carry)), (1_000_000, 200_000));
     assert_eq!(town.entries("payout"), 1);
@@ -196,7 +199,10 @@ fn a_day_cap_cuts_then_rejects_and_a_rejected_price_counts_no_more() {
     let reason = Reason::own("think", "odd");
     town.propose(0, refused, Proposal::Reject { stage: 2, reason });
     town.settle();
-    assert_eq!((town.state("ana", "refused"), town.micro(Account::Reserved)), ("think_odd".into(), 0));
+    assert_eq!(
+        (town.state("ana", "refused"), town.micro(Account::Reserved)),
+        ("think_odd".into(), 0)
+    );
     for (name, outcome) in [("second", "settled"), ("third", "cap_reached")] {
         town.hand_in("ana", "p", name);
         town.settle();

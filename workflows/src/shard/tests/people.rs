@@ -1,11 +1,13 @@
 //! What people hand in, take back and ask for; and what they see of it.
 
+use super::super::Effect;
 use super::programs::terms;
 use super::town::Town;
 use crate::id::{Arrival, ContributorKey};
 use crate::inbox::{Item, Verb};
 use crate::journey::{Journey, State};
 use crate::submission::{Consent, Mark, Media, Modality, Scope, Submission, Withdrawal};
+use crate::time::Timestamp;
 
 impl Town {
     pub(super) fn shard_of(&self, contributor: &str) -> u16 {
@@ -17,6 +19,16 @@ impl Town {
     }
 
     pub(super) fn consent(&mut self, contributor: &str, program: &str, grant: &str) -> Arrival {
+        self.consent_until(contributor, program, grant, Timestamp(u64::MAX))
+    }
+
+    pub(super) fn consent_until(
+        &mut self,
+        contributor: &str,
+        program: &str,
+        grant: &str,
+        end: Timestamp,
+    ) -> Arrival {
         let consent = Consent {
             contributor: contributor.to_owned(),
             grant: grant.to_owned(),
@@ -24,7 +36,7 @@ impl Town {
             purposes: vec!["training".into()],
             modalities: vec![Modality::Voice],
             terms: terms(),
-            expires_at: None,
+            expires_at: Some(end),
             at: self.now,
         };
         let shard = self.shard_of(contributor);
@@ -80,5 +92,19 @@ impl Town {
             State::Rejected(reason) => reason.as_str().to_owned(),
             state => state.as_str().to_owned(),
         }
+    }
+
+    /// Whether a data key was told to be destroyed, and was.
+    pub(super) fn erased(&self, data_key: u64) -> bool {
+        let effect = Effect::Erase { data_key };
+        self.nodes.iter().any(|node| node.effects.contains(&effect))
+    }
+
+    /// Contributor and idempotency key of every journey that stands.
+    pub(super) fn standing(&self) -> Vec<(String, String)> {
+        let rows = self.nodes.iter().flat_map(|node| node.store.active.values());
+        let standing = rows.filter(|journey| journey.state != State::Moving);
+        let names = standing.map(|journey| &journey.submission);
+        names.map(|s| (s.contributor.clone(), s.idempotency_key.clone())).collect()
     }
 }

@@ -35,11 +35,7 @@ pub(super) fn program(id: &str, workflow: &str, budget_micro: u64) -> Program {
         terms: terms(),
         day_cap_micro: None,
         utc_offset_minutes: 540,
-        rates: Rates {
-            version: 1,
-            bands: vec![Band { from: 0, bp: 10_000 }],
-            demand_bp: 10_000,
-        },
+        rates: Rates { version: 1, bands: vec![Band { from: 0, bp: 10_000 }], demand_bp: 10_000 },
         tasks: [("read".to_owned(), task)].into(),
     }
 }
@@ -60,4 +56,3 @@ pub(super) fn workflow(name: &str, stages: &[&str], policy: &serde_json::Value) 
     let file = serde_json::json!({"name": name, "version": 1, "stages": stages, "stage": tuned});
     serde_json::from_value::<File>(file).unwrap().check(&known).unwrap()
 }
-

@@ -1,1 +1,304 @@
-//! x
+//! Journeys that stand: backoff, parking, signals, quarantine, an operator's word.
+
+use super::programs::{RATE, program};
+use super::stages::{accepting, retryable};
+use super::town::Town;
+use crate::inbox::Verb;
+use crate::journey::{EventKind, State};
+use crate::limits;
+use crate::request::{Cause, Failure, Wait};
+
+fn admitted(workflow: &str) -> (Town, u64) {
+    let mut town = Town::of(1, vec![program("p", workflow, 100 * RATE)]);
+    town.consent("bo", "p", "g0");
+    town.hand_in("bo", "p", "first");
+    town.settle();
+    town.consent("ana", "p", "g1");
+    let arrival = town.hand_in("ana", "p", "clip");
+    town.admit();
+    (town, arrival)
+}
+
+fn say(town: &mut Town, verb: Verb) {
+    town.say("ana", "clip", verb);
+    town.settle();
+}
+
+fn cause(town: &Town) -> Cause {
+    match &town.journey("ana", "clip").state {
+        State::Paused { cause, .. } => *cause,
+        state => panic!("{state:?}"),
+    }
+}
+
+/// Fails one attempt and lets the backoff pass, up to the next start of the stage.
+fn fail_once(town: &mut Town, arrival: u64, stage: u8) {
+    town.fail(arrival, stage, retryable());
+    town.commit(0);
+    town.now = town.now.plus_ms(60_000);
+    town.read_inboxes();
+    town.commit(0);
+    town.runs.clear();
+}
+
+#[test]
+fn attempts_back_off_and_the_last_one_pauses_until_a_retry() {
+    let (mut town, arrival) = admitted("usual");
+    fail_once(&mut town, arrival, 1);
+    fail_once(&mut town, arrival, 1);
+    assert_eq!(town.journey("ana", "clip").attempts, 2);
+    town.fail(arrival, 1, retryable());
+    town.settle();
+    let journey = town.journey("ana", "clip");
+    assert_eq!((cause(&town), journey.failed_attempts, journey.stage), (Cause::Exhausted, 3, 1));
+    assert!(town.nodes[0].store.timers.is_empty());
+    let backoff = |e: &&crate::journey::Event| e.kind == EventKind::Parked(Wait::Backoff);
+    assert_eq!(journey.timeline.iter().filter(backoff).count(), 2);
+    town.say("ana", "clip", Verb::Retry);
+    town.read_inboxes();
+    town.commit(0);
+    assert_eq!(town.journey("ana", "clip").attempts, 0);
+    // The stages before were never committed as done, so the journey is valued from there.
+    town.runs.clear();
+    town.advance(arrival, accepting(), 3);
+    town.settle();
+    assert_eq!(town.state("ana", "clip"), "settled");
+}
+
+#[test]
+fn a_policy_may_reject_when_attempts_run_out_but_never_after_acceptance() {
+    let (mut town, arrival) = admitted("strict");
+    fail_once(&mut town, arrival, 0);
+    town.fail(arrival, 0, retryable());
+    town.settle();
+    assert_eq!(town.state("ana", "clip"), "consent_exhausted");
+
+    let (mut town, arrival) = admitted("strict");
+    town.advance(arrival, accepting(), 3);
+    town.commit(0);
+    town.sequence();
+    town.commit(0);
+    town.runs.clear();
+    fail_once(&mut town, arrival, 3);
+    town.fail(arrival, 3, retryable());
+    town.settle();
+    assert_eq!(cause(&town), Cause::Exhausted);
+    say(&mut town, Verb::Reject);
+    assert_eq!(town.state("ana", "clip"), "paused");
+    say(&mut town, Verb::Retry);
+    assert_eq!(town.state("ana", "clip"), "settled");
+}
+
+#[test]
+fn a_rejection_after_acceptance_pauses_since_the_money_is_owed() {
+    let (mut town, arrival) = admitted("late");
+    town.advance(arrival, accepting(), 3);
+    let reason = crate::request::Reason::own("think", "no");
+    town.propose(0, arrival, crate::shard::Proposal::Reject { stage: 3, reason });
+    town.settle();
+    assert_eq!(cause(&town), Cause::Permanent);
+    say(&mut town, Verb::Retry);
+    assert_eq!(town.state("ana", "clip"), "settled");
+}
+
+#[test]
+fn a_downstream_that_is_down_burns_no_attempts() {
+    let (mut town, arrival) = admitted("usual");
+    for _ in 0..20 {
+        town.fail(arrival, 1, Failure::Unavailable { detail: "down".into() });
+        town.commit(0);
+        town.now = town.now.plus_ms(60_000);
+        town.read_inboxes();
+        town.commit(0);
+        town.runs.clear();
+    }
+    let journey = town.journey("ana", "clip");
+    assert_eq!((journey.attempts, journey.state.as_str()), (0, "moving"));
+}
+
+#[test]
+fn each_way_to_fail_for_good_has_its_cause() {
+    let detail = || "detail".to_owned();
+    let failures = [
+        (Failure::Permanent { detail: detail() }, 1, Cause::Permanent),
+        (Failure::Panic { detail: detail() }, 3, Cause::Panic),
+        (Failure::Timeout, 3, Cause::Exhausted),
+    ];
+    for (failure, times, expected) in failures {
+        let (mut town, arrival) = admitted("usual");
+        for _ in 0..times {
+            town.fail(arrival, 1, failure.clone());
+            town.commit(0);
+            town.now = town.now.plus_ms(60_000);
+            town.read_inboxes();
+            town.commit(0);
+            town.runs.clear();
+        }
+        town.settle();
+        assert_eq!(cause(&town), expected);
+    }
+}
+
+#[test]
+fn time_in_the_queue_is_not_the_first_stages() {
+    let mut town = Town::new(1, 100 * RATE);
+    town.consent("ana", "p", "g1");
+    let arrival = town.hand_in("ana", "p", "clip");
+    town.now = town.now.plus_ms(100_000_000);
+    town.admit();
+    town.fail(arrival, 0, retryable());
+    town.commit(0);
+    assert_eq!(town.state("ana", "clip"), "parked");
+    town.now = town.now.plus_ms(100_000_000);
+    town.read_inboxes();
+    town.fail(arrival, 0, retryable());
+    town.commit(0);
+    assert_eq!(cause(&town), Cause::Exhausted);
+}
+
+#[test]
+fn a_timer_wakes_a_parked_journey_when_it_is_due_and_not_before() {
+    let (mut town, arrival) = admitted("usual");
+    let due = town.now.plus_ms(500);
+    town.park_until(arrival, 0, due);
+    town.settle();
+    assert_eq!((town.state("ana", "clip"), town.nodes[0].shard.moving()), ("parked".into(), 0));
+    town.now = town.now.plus_ms(499);
+    town.settle();
+    assert_eq!(town.state("ana", "clip"), "parked");
+    town.now = due;
+    town.settle();
+    assert_eq!(town.state("ana", "clip"), "settled");
+    assert!(town.nodes[0].store.timers.is_empty());
+}
+
+#[test]
+fn a_signal_is_kept_whenever_it_comes() {
+    // While it waits for it; while it waits for another; while it moves; while it is paused.
+    let (mut town, arrival) = admitted("usual");
+    town.park_for(arrival, 0, "ready");
+    town.settle();
+    say(&mut town, Verb::Signal("other".into()));
+    assert_eq!(town.state("ana", "clip"), "parked");
+    assert_eq!(town.journey("ana", "clip").signals, ["other"]);
+    say(&mut town, Verb::Signal("ready".into()));
+    assert_eq!(town.state("ana", "clip"), "settled");
+
+    let (mut town, arrival) = admitted("usual");
+    town.park_for(arrival, 0, "other");
+    town.settle();
+    say(&mut town, Verb::Signal("ready".into()));
+    town.say("ana", "clip", Verb::Signal("other".into()));
+    town.read_inboxes();
+    town.commit(0);
+    town.runs.clear();
+    town.park_for(arrival, 0, "ready");
+    town.settle();
+    assert_eq!(town.state("ana", "clip"), "settled");
+
+    let (mut town, arrival) = admitted("usual");
+    town.fail(arrival, 0, Failure::Permanent { detail: "odd".into() });
+    town.settle();
+    say(&mut town, Verb::Signal("ready".into()));
+    assert_eq!(town.journey("ana", "clip").signals, ["ready"]);
+    assert_eq!(town.state("ana", "clip"), "paused");
+}
+
+#[test]
+fn signals_have_a_bound_and_are_kept_once() {
+    let (mut town, arrival) = admitted("usual");
+    town.park_for(arrival, 0, "ready");
+    town.settle();
+    for n in 0..limits::SIGNALS_MAX + 5 {
+        town.say("ana", "clip", Verb::Signal(format!("s{}", n / 2)));
+        town.say("ana", "clip", Verb::Signal(format!("t{n}")));
+    }
+    town.settle();
+    assert_eq!(town.journey("ana", "clip").signals.len(), limits::SIGNALS_MAX);
+}
+
+#[test]
+fn an_operator_pauses_a_parked_journey_and_rejects_or_retries_a_paused_one() {
+    for (verb, state) in [(Verb::Reject, "operator"), (Verb::Retry, "settled")] {
+        let (mut town, arrival) = admitted("usual");
+        town.park_until(arrival, 0, town.now.plus_ms(500));
+        town.settle();
+        say(&mut town, Verb::Pause);
+        assert_eq!(cause(&town), Cause::Operator);
+        town.now = town.now.plus_ms(1000);
+        town.settle();
+        assert_eq!(town.state("ana", "clip"), "paused");
+        say(&mut town, verb);
+        assert_eq!(town.state("ana", "clip"), state);
+        assert!(town.nodes[0].store.timers.is_empty());
+    }
+}
+
+#[test]
+fn a_word_on_a_finished_journey_changes_nothing() {
+    let (mut town, _) = admitted("usual");
+    town.crash(0);
+    town.settle();
+    let before = town.journey("ana", "clip").clone();
+    for verb in [Verb::Retry, Verb::Reject, Verb::Pause, Verb::Signal("x".into())] {
+        say(&mut town, verb);
+    }
+    assert_eq!(town.journey("ana", "clip"), &before);
+}
+
+#[test]
+fn a_word_that_comes_before_the_commit_finds_what_memory_has() {
+    let (mut town, arrival) = admitted("usual");
+    town.park_for(arrival, 0, "ready");
+    town.commit(0);
+    let failed = Failure::Permanent { detail: "odd".into() };
+    town.say("ana", "clip", Verb::Signal("ready".into()));
+    town.read_inboxes();
+    town.fail(arrival, 0, failed);
+    assert!(town.seal(0));
+    // The store still has it parked; the pause is in flight.
+    town.say("ana", "clip", Verb::Retry);
+    town.read_inboxes();
+    assert_eq!(town.nodes[0].shard.moving(), 1);
+    town.settle();
+    assert_eq!(town.state("ana", "clip"), "settled");
+}
+
+#[test]
+fn a_quarantined_journey_says_that_its_node_was_killed() {
+    let (mut town, arrival) = admitted("usual");
+    town.nodes[0].shard.quarantine(arrival, town.now);
+    town.settle();
+    assert_eq!(cause(&town), Cause::KilledNode);
+    say(&mut town, Verb::Retry);
+    assert_eq!(town.state("ana", "clip"), "settled");
+}
+
+#[test]
+fn a_timeline_keeps_its_first_event_and_its_bound() {
+    let (mut town, arrival) = admitted("usual");
+    for _ in 0..50 {
+        town.park_until(arrival, 0, town.now.plus_ms(1));
+        town.commit(0);
+        town.now = town.now.plus_ms(1);
+        town.read_inboxes();
+        town.commit(0);
+        town.runs.clear();
+    }
+    let timeline = &town.journey("ana", "clip").timeline;
+    assert_eq!(timeline.len(), limits::TIMELINE_MAX);
+    assert_eq!(timeline[0].kind, EventKind::Parked(Wait::Timer));
+    assert!(timeline[0].at < timeline[1].at);
+    assert_eq!(timeline.last().unwrap().at, town.now);
+}
+
+#[test]
+fn outputs_that_are_too_large_together_pause_and_are_not_kept() {
+    let (mut town, arrival) = admitted("usual");
+    let outputs = (0..9).map(|n| (n, vec![b' '; limits::OUTPUT_BYTES_MAX])).collect();
+    let requests = Vec::new();
+    let proposal = crate::shard::Proposal::Advance { outputs, requests, next: 1 };
+    town.propose(0, arrival, proposal);
+    town.settle();
+    assert_eq!((cause(&town), town.journey("ana", "clip").outputs.len()), (Cause::Permanent, 0));
+}

@@ -215,10 +215,8 @@ impl Town {
         self.runs.retain(|(of, _)| *of != shard);
         self.offers.retain(|(of, _, _)| *of != shard);
         let now = self.now;
-        let store = std::mem::replace(
-            &mut self.nodes[nth].store,
-            Store::new(self.world.key.clone()),
-        );
+        let store =
+            std::mem::replace(&mut self.nodes[nth].store, Store::new(self.world.key.clone()));
         let mut node = Node::new(shard, &self.world);
         node.shard = Shard::new(ShardId(shard), self.world.clone(), store.state.clone());
         node.store = store;

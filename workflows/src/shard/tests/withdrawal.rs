@@ -1,1 +1,245 @@
-//! x
+//! Consent taken back: before acceptance, around it, and after.
+
+use super::programs::{RATE, program};
+use super::stages::accepting;
+use super::town::Town;
+use crate::inbox::Verb;
+use crate::journey::State;
+use crate::ledger::Account;
+use crate::request::Request;
+use crate::submission::Scope;
+
+fn town(workflow: &str) -> (Town, u64) {
+    let mut town = Town::of(1, vec![program("p", workflow, 100 * RATE)]);
+    // So that the card is in force and the shard has an allotment.
+    town.consent("bo", "p", "g0");
+    town.hand_in("bo", "p", "first");
+    town.settle();
+    town.consent("ana", "p", "g1");
+    let arrival = town.hand_in("ana", "p", "clip");
+    (town, arrival)
+}
+
+fn withdraw(town: &mut Town) {
+    town.withdraw("ana", Scope::Program("p".into()));
+}
+
+fn nothing_happened(town: &Town) {
+    let journey = town.journey("ana", "clip");
+    assert_eq!(journey.state, State::Withdrawn);
+    assert_eq!((&journey.accepted, journey.payouts.len()), (&None, 0));
+    assert!(town.erased(journey.submission.data_key));
+    assert_eq!((town.entries("contribution"), town.entries("withdrawal")), (1, 0));
+    assert_eq!(town.micro(Account::Reserved), 0);
+    assert!(town.nodes[0].store.timers.is_empty() && town.nodes[0].store.inbox.is_empty());
+}
+
+fn paid_and_withdrawn(town: &Town) {
+    let journey = town.journey("ana", "clip");
+    assert_eq!(journey.state, State::Settled);
+    assert!(journey.withdrawn.as_ref().unwrap().entry.is_some());
+    assert!(town.erased(journey.submission.data_key));
+    assert_eq!((town.entries("contribution"), town.entries("withdrawal")), (2, 1));
+    assert_eq!((town.entries("payout"), town.rail.len()), (2, 2));
+    assert!(town.nodes[0].store.inbox.is_empty());
+}
+
+#[test]
+fn a_mark_that_is_durable_before_anything_moves_beats_acceptance() {
+    for scope in [Scope::Program("p".into()), Scope::Grant("g1".into()), Scope::All] {
+        let (mut town, _) = town("usual");
+        town.withdraw("ana", scope);
+        town.settle();
+        nothing_happened(&town);
+    }
+}
+
+#[test]
+fn a_stage_at_work_comes_too_late() {
+    let (mut town, arrival) = town("usual");
+    town.admit();
+    withdraw(&mut town);
+    town.read_inboxes();
+    town.advance(arrival, accepting(), 3);
+    town.settle();
+    nothing_happened(&town);
+}
+
+#[test]
+fn a_mark_between_the_decision_and_its_commit_breaks_the_commit() {
+    let (mut town, arrival) = town("usual");
+    town.admit();
+    town.advance(arrival, accepting(), 3);
+    assert!(town.seal(0));
+    withdraw(&mut town);
+    town.apply(0);
+    town.settle();
+    nothing_happened(&town);
+}
+
+#[test]
+fn after_acceptance_and_before_the_log_the_entry_comes_first_then_the_withdrawal() {
+    let (mut town, arrival) = town("usual");
+    town.admit();
+    town.advance(arrival, accepting(), 3);
+    town.commit(0);
+    withdraw(&mut town);
+    town.read_inboxes();
+    town.commit(0);
+    assert!(town.erased(town.journey("ana", "clip").submission.data_key));
+    town.settle();
+    paid_and_withdrawn(&town);
+}
+
+#[test]
+fn a_settled_contribution_stays_settled_and_says_when_it_was_withdrawn() {
+    let (mut town, _) = town("usual");
+    town.settle();
+    withdraw(&mut town);
+    town.settle();
+    paid_and_withdrawn(&town);
+}
+
+#[test]
+fn a_second_withdrawal_adds_no_second_entry() {
+    let (mut town, _) = town("usual");
+    town.settle();
+    withdraw(&mut town);
+    town.withdraw("ana", Scope::All);
+    town.settle();
+    town.withdraw("ana", Scope::Grant("g1".into()));
+    town.settle();
+    paid_and_withdrawn(&town);
+    assert!(matches!(
+        town.journey("ana", "clip").withdrawn.as_ref().unwrap().scope,
+        Scope::Program(_)
+    ));
+}
+
+#[test]
+fn a_commit_in_flight_is_newer_than_the_row_that_the_walk_reads() {
+    let (mut town, _) = town("usual");
+    while town.rail.len() < 2 {
+        town.deliver();
+        town.read_inboxes();
+        town.act();
+        if town.rail.len() < 2 {
+            town.commit(0);
+            town.sequence();
+        }
+    }
+    assert!(town.seal(0));
+    withdraw(&mut town);
+    town.read_inboxes();
+    town.settle();
+    paid_and_withdrawn(&town);
+}
+
+#[test]
+fn what_is_parked_or_paused_and_not_accepted_ends() {
+    for durable in [true, false] {
+        for how in 0..3 {
+            let (mut town, arrival) = town("usual");
+            town.admit();
+            let reserve = Request::Reserve { units: 1, score: 1 };
+            town.advance(arrival, vec![(0, Request::Hold), (1, reserve)], 2);
+            match how {
+                0 => town.park_until(arrival, 2, town.now.plus_ms(99)),
+                1 => town.park_for(arrival, 2, "ready"),
+                _ => town.nodes[0].shard.quarantine(arrival, town.now),
+            }
+            if durable {
+                town.settle();
+            }
+            withdraw(&mut town);
+            town.settle();
+            nothing_happened(&town);
+        }
+    }
+}
+
+#[test]
+fn what_waits_for_budget_ends() {
+    let mut town = Town::new(1, 100 * RATE);
+    town.consent("ana", "p", "g1");
+    town.hand_in("ana", "p", "clip");
+    town.read_inboxes();
+    town.act();
+    assert_eq!(town.nodes[0].shard.moving(), 1);
+    withdraw(&mut town);
+    town.read_inboxes();
+    assert_eq!(town.nodes[0].shard.moving(), 0);
+    town.settle();
+    assert_eq!(town.state("ana", "clip"), "withdrawn");
+}
+
+#[test]
+fn what_is_accepted_and_parked_is_marked_and_paid_once_it_goes_on() {
+    for waits_for_log in [true, false] {
+        let (mut town, arrival) = town("late");
+        town.admit();
+        town.advance(arrival, accepting(), 3);
+        town.park_for(arrival, 3, "ready");
+        town.commit(0);
+        if !waits_for_log {
+            town.settle();
+        }
+        withdraw(&mut town);
+        town.settle();
+        assert_eq!((town.state("ana", "clip"), town.entries("withdrawal")), ("parked".into(), 1));
+        town.say("ana", "clip", Verb::Signal("ready".into()));
+        town.settle();
+        paid_and_withdrawn(&town);
+    }
+}
+
+#[test]
+fn after_a_crash_the_walk_waits_for_an_index_that_the_log_has_not_said() {
+    let (mut town, arrival) = town("late");
+    town.admit();
+    town.advance(arrival, accepting(), 3);
+    town.park_for(arrival, 3, "ready");
+    town.commit(0);
+    town.crash(0);
+    withdraw(&mut town);
+    town.read_inboxes();
+    assert_eq!(town.nodes[0].store.inbox.len(), 1);
+    town.settle();
+    assert_eq!((town.state("ana", "clip"), town.entries("withdrawal")), ("parked".into(), 1));
+    town.say("ana", "clip", Verb::Signal("ready".into()));
+    town.settle();
+    paid_and_withdrawn(&town);
+}
+
+#[test]
+fn a_walk_reaches_every_journey_of_the_contributor_and_no_one_elses() {
+    let (mut town, _) = town("usual");
+    for name in ["b", "c", "d"] {
+        town.hand_in("ana", "p", name);
+    }
+    town.settle();
+    let parked = town.hand_in("ana", "p", "e");
+    town.admit();
+    town.park_for(parked, 0, "ready");
+    town.settle();
+    withdraw(&mut town);
+    town.crash(0);
+    town.settle();
+    for name in ["clip", "b", "c", "d"] {
+        assert!(town.journey("ana", name).withdrawn.is_some(), "{name}");
+    }
+    assert_eq!(town.state("ana", "e"), "withdrawn");
+    assert_eq!((town.entries("withdrawal"), &town.journey("bo", "first").withdrawn), (4, &None));
+}
+
+#[test]
+fn a_crash_amid_a_withdrawal_does_it_again_and_logs_it_once() {
+    let (mut town, _) = town("usual");
+    town.settle();
+    withdraw(&mut town);
+    town.read_inboxes();
+    town.seal(0);
+    town.crash(0);
+    town.settle();
+    paid_and_withdrawn(&town);
+}
