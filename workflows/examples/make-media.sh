@@ -71,15 +71,15 @@ photo() {
     esac
 }
 
-# clip NAME EXTENSION SOURCE TONE: three seconds, 640 × 360, 24 frames a second, with sound.
+# clip NAME EXTENSION SOURCE TONE FILTER: three seconds, 640 × 360, 24 frames a second, with sound.
 clip() {
-    local name=$1 extension=$2 source=$3 tone=$4
+    local name=$1 extension=$2 source=$3 tone=$4 filter=$5
     local codec=(-c:v libx264 -preset veryslow -crf 36 -pix_fmt yuv420p -c:a aac -b:a 32k)
     if [ "$extension" = webm ]; then
-        codec=(-c:v libvpx-vp9 -crf 45 -b:v 0 -c:a libopus -b:a 24k)
+        codec=(-c:v libvpx-vp9 -crf 44 -b:v 0 -c:a libopus -b:a 24k)
     fi
     ffmpeg -v error -y -f lavfi -i "$source=size=640x360:rate=24" \
-        -f lavfi -i "sine=frequency=$tone:sample_rate=48000" -t 3 -ac 1 \
+        -f lavfi -i "sine=frequency=$tone:sample_rate=48000" -t 3 -ac 1 -vf "$filter" \
         -map_metadata -1 -fflags +bitexact "${codec[@]}" "$out/$name.$extension"
 }
 
@@ -120,11 +120,11 @@ photo photo-11 webp 21 "#7d9db5" "#e9d5b0"
     head -c 3000 /dev/zero | tr '\0' '\245'
 } >"$out/corrupt.png"
 
-clip video-01 mp4 testsrc2 330
-clip video-02 mp4 mandelbrot 262
-clip video-03 webm testsrc 392
-clip video-04 webm smptehdbars 440
-clip video-05 mov testsrc 294
-clip video-06 mkv testsrc2 523
+clip video-01 mp4 testsrc2 330 null
+clip video-02 mp4 mandelbrot 262 null
+clip video-03 webm testsrc2 392 hflip
+clip video-04 webm testsrc2 440 hflip,hue=h=120
+clip video-05 mov testsrc2 294 hue=h=200
+clip video-06 mkv testsrc2 523 vflip
 
 du -cb "$out"/* | tail -n 1

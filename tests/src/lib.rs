@@ -1,0 +1,21 @@
+//! Process harness and scenarios: starts the built `gristmill` binary as a user would, kills it,
+//! and reads what it left behind. Only the outside contract is used: commands, exit codes, files.
+//!
+//! A harness fails the test that called it, so its functions panic with a sentence that says what
+//! was expected, rather than return errors that every scenario would unwrap.
+#![expect(clippy::panic, reason = "a harness fails its test by panicking")]
+
+mod data_dir;
+pub mod limits;
+mod manifest;
+mod poll;
+mod process;
+mod report;
+mod skip;
+
+pub use data_dir::{DataDir, copy_tree, repository};
+pub use manifest::Manifest;
+pub use poll::poll_until;
+pub use process::{Gristmill, Output, Process, free_port};
+pub use report::{Amount, Journey, Payout, RejectedLine, Report};
+pub use skip::{has_program, shared, size, skip};

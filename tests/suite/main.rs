@@ -1,0 +1,1 @@
+//! One test binary with every scenario of the outside, and the checks of the repository itself.
