@@ -120,6 +120,9 @@ pub fn decode<R: Record>(bytes: &[u8]) -> Result<R, Error> {
 }
 
 #[cfg(test)]
+mod records;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use serde::Deserialize;

@@ -178,3 +178,37 @@ impl Record for Mark {
     const SCHEMA: u8 = 8;
     const VERSION: u8 = 1;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::submission::Scope;
+
+    #[test]
+    fn a_guard_is_broken_by_a_mark_on_its_grant_or_by_a_later_wide_one() {
+        let guard = Guard {
+            contributor: ContributorKey([0; 16]),
+            arrival: 9,
+            grant: "g".into(),
+            program: "p".into(),
+            position: 5,
+        };
+        let broken =
+            |scope, position| guard.is_broken_by(&Mark { scope, position, at: Timestamp(0) });
+        let program = |name: &str| Scope::Program(name.into());
+        assert!(broken(Scope::Grant("g".into()), 1));
+        assert!(!broken(Scope::Grant("h".into()), 9));
+        assert!(broken(program("p"), 6) && broken(Scope::All, 6));
+        assert!(!broken(program("p"), 4) && !broken(Scope::All, 4) && !broken(program("q"), 6));
+    }
+
+    #[test]
+    fn indices_are_packed_into_ranges_and_found_again() {
+        let indices = [7, 8, 9, 20, 3, 4];
+        let row = SequencedRow::pack(&indices);
+        assert_eq!(row.0.len(), 3);
+        let back: Vec<u64> = (0..).map_while(|nth| row.index(nth)).collect();
+        assert_eq!(back, indices);
+        assert_eq!(SequencedRow::pack(&[]).index(0), None);
+    }
+}

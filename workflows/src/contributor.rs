@@ -254,3 +254,6 @@ fn more_telling(a: Refusal, b: Refusal) -> Refusal {
     };
     if rank(b) > rank(a) { b } else { a }
 }
+
+#[cfg(test)]
+mod tests;

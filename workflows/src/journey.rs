@@ -307,3 +307,28 @@ pub fn cut(mut detail: String) -> String {
     detail.truncate(end);
     detail
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_detail_is_cut_at_a_character() {
+        let detail = cut("가".repeat(limits::DETAIL_BYTES_MAX));
+        assert_eq!(detail.len(), limits::DETAIL_BYTES_MAX / 3 * 3);
+        assert_eq!(cut("short".into()), "short");
+    }
+
+    #[test]
+    fn only_three_states_are_the_end() {
+        let reason = Reason::known("no_grant");
+        for state in [State::Settled, State::Rejected(reason), State::Withdrawn] {
+            assert!(state.is_terminal(), "{state:?}");
+        }
+        let paused = State::Paused { cause: Cause::Operator, detail: String::new() };
+        let parked = State::Parked { wait: Wait::Timer, until: None, signal: None };
+        for state in [State::Moving, paused, parked] {
+            assert!(!state.is_terminal(), "{state:?}");
+        }
+    }
+}

@@ -106,6 +106,7 @@ impl Proposal {
 
 /// What may leave once the commit is durable.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "effects leave at once; few are ever kept")]
 pub enum Effect {
     /// Offer an outbox row to the log.
     Offer {

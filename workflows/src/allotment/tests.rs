@@ -81,3 +81,15 @@ fn a_shard_takes_each_grant_once_and_repeats_what_was_not_answered() {
     assert_eq!(allotment.unanswered(), []);
     assert_eq!(allotment.recall(), Message::Return { number: 2, micro: 0 });
 }
+
+#[test]
+fn a_return_of_before_the_recall_is_no_answer_to_it() {
+    let mut home = home(100);
+    home.asked(A, 1, 100, 1);
+    home.returned(A, 1, 60, 1);
+    home.asked(A, 2, 60, 1);
+    assert_eq!(home.asked(B, 1, 90, 1).send, [(A, Message::Recall)]);
+    let late = home.returned(A, 1, 60, 1);
+    assert_eq!(late.send, [(A, Message::Returned { number: 1 }), (A, Message::Recall)]);
+    assert_eq!(grant(&home.returned(A, 2, 95, 1)), (95, false));
+}

@@ -36,8 +36,8 @@ fn act(town: &mut Town, step: u64) {
     let nth = usize::try_from(town.random() % town.nodes.len() as u64).unwrap();
     town.now = town.now.plus_ms(town.random % 50);
     match town.random() % 32 {
-        0..3 => drop(town.consent(&person, of, &format!("g{step}"))),
-        3..12 => {
+        0..5 => drop(town.consent(&person, of, &format!("g{step}"))),
+        5..12 => {
             let units = 1 + town.random() % 3;
             town.units.insert(name.clone(), units);
             if town.random().is_multiple_of(9) {
@@ -46,8 +46,8 @@ fn act(town: &mut Town, step: u64) {
             }
             town.hand_in(&person, of, &name);
         }
-        12 if step % 3 == 0 => drop(town.withdraw(&person, Scope::Program(of.into()))),
-        13 if step % 5 == 0 => drop(town.withdraw(&person, Scope::All)),
+        12 if step.is_multiple_of(3) => drop(town.withdraw(&person, Scope::Program(of.into()))),
+        13 if step.is_multiple_of(5) => drop(town.withdraw(&person, Scope::All)),
         14 => {
             let grant = format!("g{}", town.random() % (step + 1));
             town.withdraw(&person, Scope::Grant(grant));
@@ -69,6 +69,7 @@ fn act(town: &mut Town, step: u64) {
         24 | 25 => drop(town.read_inboxes()),
         26 => drop(town.act()),
         27 => drop(town.sequence()),
+        28 if step.is_multiple_of(4) => town.die_after_commit(nth),
         28 => drop(town.seal(nth)),
         29 => drop(town.apply(nth)),
         30 => drop(town.commit(nth)),
@@ -142,10 +143,12 @@ fn finish(town: &mut Town) {
 #[test]
 fn whatever_happens_everything_ends_and_every_won_is_accounted_for() {
     let mut seen = std::collections::BTreeMap::<String, usize>::new();
+    let mut broken = 0;
     for seed in 1..=40 {
         let shards = u16::try_from(1 + seed % 4).unwrap();
         let mut town = story(seed * 0x9e37_79b9, shards);
         finish(&mut town);
+        broken += town.broken;
         assert_eq!(town.standing(), [], "seed {seed}");
         for node in &town.nodes {
             assert!(node.store.active.is_empty() && node.store.inbox.is_empty(), "seed {seed}");
@@ -161,6 +164,7 @@ fn whatever_happens_everything_ends_and_every_won_is_accounted_for() {
         }
         totals(&town, seed);
     }
+    assert!(broken > 0, "no commit came after a mark");
     for word in ["settled", "withdrawn", "no_grant", "grant_withdrawn", "budget_exhausted"] {
         assert!(seen.contains_key(word), "no story came to {word}: {seen:?}");
     }

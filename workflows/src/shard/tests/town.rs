@@ -1,27 +1,17 @@
 //! What stands around the shards: stores, the log, a rail, the posts, and the stages' outcomes.
 
-use super::super::{Chain, Effect, Sealed, Shard, World};
+use super::super::{Effect, Shard, World};
+use super::node::{Node, data_key};
 use super::programs::{program, workflow};
 use super::store::Store;
-use crate::entry::DataKey;
 use crate::id::{Arrival, ContributorKey, IdKey, ShardId};
-use crate::inbox::{Item, Lane, Verb};
-use crate::journey::{Journey, State};
+use crate::inbox::{Item, Lane};
+use crate::journey::State;
 use crate::program::Program;
 use crate::request::PayoutVerdict;
-use crate::submission::{Mark, Submission, Withdrawal};
 use crate::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-
-pub(super) struct Node {
-    pub(super) shard: Shard,
-    pub(super) store: Store,
-    /// Inbox items that memory has taken up.
-    taken: BTreeSet<Arrival>,
-    in_flight: VecDeque<(u64, Sealed)>,
-    pub(super) effects: Vec<Effect>,
-}
 
 pub(super) struct Town {
     pub(super) world: Arc<World>,
@@ -39,6 +29,8 @@ pub(super) struct Town {
     /// Units handed in, by idempotency key; one unless told.
     pub(super) units: BTreeMap<String, u64>,
     pub(super) random: u64,
+    /// Commits that the store refused, since a guard was broken.
+    pub(super) broken: u32,
 }
 
 impl Town {
@@ -77,6 +69,7 @@ impl Town {
             rail_says: BTreeMap::new(),
             units: BTreeMap::new(),
             random: 0x9e37_79b9_7f4a_7c15,
+            broken: 0,
         };
         for node in 0..shards {
             town.nodes[usize::from(node)].shard.open_programs();
@@ -185,6 +178,7 @@ impl Town {
         while let Some((seal, sealed)) = self.nodes[nth].in_flight.pop_front() {
             moved = true;
             if !self.nodes[nth].store.apply(&sealed.commit) {
+                self.broken += 1;
                 self.crash(nth);
                 break;
             }
@@ -193,6 +187,19 @@ impl Town {
             self.check();
         }
         moved
+    }
+
+    /// All that is in flight becomes durable, and the node ends before any effect leaves.
+    pub(super) fn die_after_commit(&mut self, nth: usize) {
+        self.seal(nth);
+        let node = &mut self.nodes[nth];
+        while let Some((_, sealed)) = node.in_flight.pop_front() {
+            if !node.store.apply(&sealed.commit) {
+                break;
+            }
+        }
+        self.crash(nth);
+        self.check();
     }
 
     fn leave(&mut self, nth: usize, effects: Vec<Effect>) {
@@ -256,106 +263,5 @@ impl Town {
             let users: u32 = shard.contributors.values().map(|resident| resident.users).sum();
             assert_eq!(users as usize, shard.journeys.len(), "users");
         }
-    }
-}
-
-fn data_key(submission: &Submission) -> DataKey {
-    let mut bytes = [0; 32];
-    bytes[..8].copy_from_slice(&submission.data_key.to_be_bytes());
-    DataKey(bytes)
-}
-
-impl Node {
-    fn new(shard: u16, world: &Arc<World>) -> Self {
-        let store = Store::new(world.key.clone());
-        Self {
-            shard: Shard::new(ShardId(shard), world.clone(), store.state.clone()),
-            store,
-            taken: BTreeSet::new(),
-            in_flight: VecDeque::new(),
-            effects: Vec::new(),
-        }
-    }
-
-    fn retain(&mut self, key: ContributorKey) {
-        let store = &self.store;
-        self.shard.retain(key, || store.contributor(key));
-    }
-
-    /// True if it was new.
-    fn read_control(
-        &mut self,
-        world: &World,
-        arrival: Arrival,
-        item: &Item,
-        now: Timestamp,
-    ) -> bool {
-        if !self.taken.insert(arrival) {
-            return false;
-        }
-        match item {
-            Item::Consent(consent) => {
-                let key = world.key.contributor(&consent.contributor);
-                self.retain(key);
-                self.shard.consent(key, consent.clone(), arrival).unwrap();
-                self.shard.release(key);
-            }
-            Item::Withdrawal(Withdrawal { contributor, scope, at }) => {
-                let key = world.key.contributor(contributor);
-                let mark = Mark { scope: scope.clone(), position: arrival, at: *at };
-                if !self.walk(key, &mark, now) {
-                    self.taken.remove(&arrival);
-                    return false;
-                }
-            }
-            Item::Transfer(transfer) => self.shard.transfer(transfer, now, 7),
-            Item::Command { id, verb } => {
-                let row = self.store.journeys().find(|row| row.submission.id == *id);
-                if let Some(of) = row.map(|row| row.arrival) {
-                    self.command(world, of, verb, now);
-                }
-            }
-            Item::Contribution(_) => {}
-        }
-        self.shard.done(arrival);
-        true
-    }
-
-    /// False if the log has to say an index first.
-    fn walk(&mut self, key: ContributorKey, mark: &Mark, now: Timestamp) -> bool {
-        self.retain(key);
-        let mut step = self.shard.withdraw(key, mark, now);
-        while let Chain::Next(arrival) = step {
-            let known = self.shard.journey(arrival).cloned();
-            let journey = known.or_else(|| self.store.read(arrival)).expect("the chain holds");
-            step = self.shard.withdraw_standing(journey, mark, now);
-        }
-        self.shard.release(key);
-        step == Chain::Done
-    }
-
-    fn command(&mut self, world: &World, arrival: Arrival, verb: &Verb, now: Timestamp) -> bool {
-        self.taken_up(world, arrival, |shard, journey, key| shard.command(journey, key, verb, now))
-    }
-
-    fn wake(&mut self, world: &World, arrival: Arrival, now: Timestamp) -> bool {
-        self.taken_up(world, arrival, |shard, journey, key| shard.wake(journey, key, now))
-    }
-
-    fn taken_up(
-        &mut self,
-        world: &World,
-        arrival: Arrival,
-        step: impl FnOnce(&mut Shard, Journey, DataKey) -> bool,
-    ) -> bool {
-        let Some(journey) = self.store.read(arrival) else { return false };
-        let key = world.key.contributor(&journey.submission.contributor);
-        let data_key = data_key(&journey.submission);
-        self.retain(key);
-        let taken = step(&mut self.shard, journey, data_key);
-        if !taken {
-            self.shard.release(key);
-        }
-        taken
     }
 }

@@ -1,0 +1,247 @@
+use super::*;
+use crate::id::IdKey;
+use crate::program::{Band, Rates};
+use crate::submission::Terms;
+
+const NOW: Timestamp = Timestamp(1_000);
+
+fn terms(version: &str) -> Terms {
+    Terms { version: version.to_owned(), sha256: "ab".repeat(32), uri: "terms/1".into() }
+}
+
+fn program() -> Program {
+    Program {
+        id: "p".into(),
+        workflow: "w".into(),
+        currency: won(),
+        budget_micro: 0,
+        purpose: "training".into(),
+        terms: terms("1"),
+        day_cap_micro: None,
+        utc_offset_minutes: 540,
+        rates: Rates { version: 1, bands: vec![Band { from: 0, bp: 10_000 }], demand_bp: 10_000 },
+        tasks: [].into(),
+    }
+}
+
+fn won() -> Currency {
+    Currency::try_from("KRW".to_owned()).unwrap()
+}
+
+fn submission(modality: Modality) -> Submission {
+    Submission {
+        id: IdKey::new([7; 32]).contribution("ana", "clip"),
+        contributor: "ana".into(),
+        idempotency_key: "clip".into(),
+        program: "p".into(),
+        task: "t".into(),
+        modality,
+        language: None,
+        media: None,
+        transcript: None,
+        captured_at: None,
+        data_key: 0,
+        at: NOW,
+    }
+}
+
+fn consent(grant: &str, at: u64) -> Consent {
+    Consent {
+        contributor: "ana".into(),
+        grant: grant.to_owned(),
+        program: "p".into(),
+        purposes: vec!["other".into(), "training".into()],
+        modalities: vec![Modality::Image, Modality::Voice],
+        terms: terms("1"),
+        expires_at: None,
+        at: Timestamp(at),
+    }
+}
+
+fn mark(scope: Scope, position: Arrival) -> Mark {
+    Mark { scope, position, at: NOW }
+}
+
+fn grant(id: &str) -> Scope {
+    Scope::Grant(id.to_owned())
+}
+
+fn holding(consents: impl IntoIterator<Item = (Consent, Arrival)>) -> Contributor {
+    let mut contributor = Contributor::default();
+    for (consent, position) in consents {
+        contributor.give(consent, position).unwrap();
+    }
+    contributor
+}
+
+/// What covers a voice clip that arrives at 10.
+fn covering(contributor: &Contributor) -> Result<&str, Refusal> {
+    let clip = submission(Modality::Voice);
+    let grant = contributor.covering(&program(), &clip, 10, NOW)?;
+    Ok(&grant.consent.grant)
+}
+
+#[test]
+fn a_grant_covers_only_what_it_names() {
+    let good = || consent("g", 1);
+    let cases = [
+        (good(), Ok("g")),
+        (Consent { program: "q".into(), ..good() }, Err(Refusal::NoGrant)),
+        (Consent { terms: terms("2"), ..good() }, Err(Refusal::Terms)),
+        (Consent { purposes: vec!["other".into()], ..good() }, Err(Refusal::Purpose)),
+        (Consent { modalities: vec![Modality::Image], ..good() }, Err(Refusal::Modality)),
+        (Consent { expires_at: Some(NOW), ..good() }, Err(Refusal::Expired)),
+        (Consent { expires_at: Some(NOW.plus_ms(1)), ..good() }, Ok("g")),
+    ];
+    for (consent, expected) in cases {
+        let contributor = holding([(consent.clone(), 1)]);
+        assert_eq!(covering(&contributor), expected, "{consent:?}");
+    }
+    assert_eq!(covering(&Contributor::default()), Err(Refusal::NoGrant));
+}
+
+#[test]
+fn without_media_every_modality_is_granted() {
+    let contributor = holding([(Consent { modalities: vec![], ..consent("g", 1) }, 1)]);
+    let none = submission(Modality::None);
+    assert!(contributor.covering(&program(), &none, 10, NOW).is_ok());
+}
+
+#[test]
+fn a_grant_counts_for_what_arrives_after_it() {
+    assert_eq!(covering(&holding([(consent("g", 1), 9)])), Ok("g"));
+    assert_eq!(covering(&holding([(consent("g", 1), 11)])), Err(Refusal::NoGrant));
+}
+
+#[test]
+fn the_newest_grant_is_pinned_and_ties_go_by_place_then_by_id() {
+    let newest = |consents| covering(&holding(consents)).unwrap().to_owned();
+    assert_eq!(newest(vec![(consent("a", 5), 1), (consent("b", 4), 2)]), "a");
+    assert_eq!(newest(vec![(consent("b", 5), 1), (consent("a", 5), 2)]), "a");
+    assert_eq!(newest(vec![(consent("a", 5), 1), (consent("b", 5), 1)]), "b");
+    assert_eq!(newest(vec![(consent("b", 5), 1), (consent("a", 5), 1)]), "b");
+}
+
+#[test]
+fn an_older_grant_covers_where_the_newest_does_not() {
+    let expired = Consent { expires_at: Some(Timestamp(5)), ..consent("new", 5) };
+    assert_eq!(covering(&holding([(consent("old", 1), 1), (expired, 2)])), Ok("old"));
+}
+
+#[test]
+fn the_reason_is_that_of_the_grant_closest_to_a_valid_one() {
+    let elsewhere = Consent { program: "q".into(), ..consent("a", 1) };
+    let purpose = Consent { purposes: vec![], ..consent("b", 1) };
+    let expired = Consent { expires_at: Some(NOW), ..consent("c", 1) };
+    let contributor = holding([(expired, 1), (elsewhere, 2), (purpose, 3)]);
+    assert_eq!(covering(&contributor), Err(Refusal::Expired));
+}
+
+#[test]
+fn a_mark_takes_back_what_stood_before_it() {
+    let program = || Scope::Program("p".into());
+    let cases = [
+        (grant("g"), 7, Err(Refusal::Withdrawn)),
+        (grant("g"), 11, Err(Refusal::WithdrawnSince)),
+        (grant("g"), 3, Err(Refusal::Withdrawn)),
+        (grant("h"), 7, Ok("g")),
+        (program(), 7, Err(Refusal::Withdrawn)),
+        (program(), 11, Err(Refusal::WithdrawnSince)),
+        (program(), 3, Ok("g")),
+        (Scope::Program("q".into()), 7, Ok("g")),
+        (Scope::All, 7, Err(Refusal::Withdrawn)),
+        (Scope::All, 11, Err(Refusal::WithdrawnSince)),
+        (Scope::All, 3, Ok("g")),
+    ];
+    for (scope, position, expected) in cases {
+        let mut contributor = holding([(consent("g", 1), 5)]);
+        contributor.withdraw(mark(scope.clone(), position));
+        assert_eq!(covering(&contributor), expected, "{scope:?} at {position}");
+        assert_eq!(contributor.is_taken_back("g"), expected.is_err());
+    }
+}
+
+#[test]
+fn a_withdrawn_grant_never_revives_and_a_new_one_covers() {
+    let mut contributor = holding([(consent("g", 1), 1)]);
+    contributor.withdraw(mark(Scope::All, 2));
+    contributor.give(consent("g", 3), 3).unwrap();
+    assert_eq!(covering(&contributor), Err(Refusal::Withdrawn));
+    contributor.give(consent("h", 4), 4).unwrap();
+    assert_eq!(covering(&contributor), Ok("h"));
+}
+
+#[test]
+fn marks_have_a_bound_and_every_grant_stays_taken_back() {
+    let grants = (0..100).map(|n| (consent(&format!("g{n}"), 1), n));
+    let mut contributor = holding(grants);
+    for n in 0..2000 {
+        contributor.withdraw(mark(grant(&format!("g{}", n % 100)), 1000 + n));
+        contributor.withdraw(mark(grant(&format!("stranger{n}")), 1000 + n));
+        assert!(contributor.marks.len() <= limits::MARKS_MAX);
+    }
+    for n in 0..100 {
+        assert!(contributor.is_taken_back(&format!("g{n}")), "g{n}");
+    }
+}
+
+#[test]
+fn grants_have_a_bound_in_number_and_in_bytes() {
+    let mut contributor = Contributor::default();
+    for n in 0..limits::GRANTS_MAX as u64 {
+        contributor.give(consent(&format!("g{n}"), n), n).unwrap();
+    }
+    assert_eq!(contributor.give(consent("more", 1), 999), Err(TooManyGrants));
+    assert_eq!(contributor.give(consent("g1", 1), 999), Ok(()));
+
+    let mut contributor = Contributor::default();
+    let long = |n: u64| Consent {
+        grant: format!("{n:0128}"),
+        purposes: vec!["x".repeat(limits::NAME_BYTES_MAX); limits::GRANT_LIST_MAX],
+        terms: Terms { uri: "u".repeat(limits::URI_BYTES_MAX), ..terms("1") },
+        ..consent("", n)
+    };
+    let taken = (0..1000).take_while(|n| contributor.give(long(*n), *n).is_ok()).count();
+    assert!(taken < limits::GRANTS_MAX);
+    for n in 0..10_000 {
+        contributor.withdraw(mark(grant(&format!("{n:0128}")), n));
+    }
+    assert!(crate::codec::encode(&contributor).is_ok());
+}
+
+#[test]
+fn a_day_is_counted_and_given_back_by_itself() {
+    let mut contributor = Contributor::default();
+    contributor.count_day("p", 1, 5);
+    contributor.count_day("p", 1, 6);
+    contributor.count_day("q", 1, 1);
+    contributor.uncount_day("p", 1, 4);
+    assert_eq!((contributor.earned("p", 1), contributor.earned("q", 1)), (7, 1));
+    contributor.count_day("p", 2, 3);
+    contributor.uncount_day("p", 1, 9);
+    assert_eq!((contributor.earned("p", 1), contributor.earned("p", 2)), (0, 3));
+    assert_eq!(contributor.days.len(), 2);
+}
+
+#[test]
+fn counters_stop_at_their_limit_and_at_their_number() {
+    let mut contributor = Contributor::default();
+    let counted = [(); 4].map(|()| contributor.count("a", 2));
+    assert_eq!(counted, [true, true, false, false]);
+    assert!(!contributor.count("none", 0));
+    for n in 0..limits::COUNTERS_MAX {
+        contributor.count(&format!("c{n}"), 1);
+    }
+    assert_eq!(contributor.counters.len(), limits::COUNTERS_MAX);
+    assert!(!contributor.count("one more", 1));
+}
+
+#[test]
+fn a_carry_is_replaced_and_zero_is_not_kept() {
+    let mut contributor = Contributor::default();
+    contributor.set_carry(won(), 5);
+    contributor.set_carry(won(), 6);
+    assert_eq!((contributor.carry(won()), contributor.carry.len()), (6, 1));
+    contributor.set_carry(won(), 0);
+    assert_eq!((contributor.carry(won()), contributor.carry.len()), (0, 0));
+}
