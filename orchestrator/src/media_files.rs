@@ -1,0 +1,125 @@
+//! Blobs as files, each encrypted under its data key: `SHARD/SLOT`, a random nonce of 12 bytes,
+//! then AES-256-GCM (NIST SP 800-38D) with the slot's number as associated data.
+
+use crate::durable_files::limits::BLOB_BYTES_MAX;
+use crate::durable_files::{Root, is_full, read, remove, sync_folder};
+use aes_gcm::aead::AeadInOut;
+use aes_gcm::{Aes256Gcm, KeyInit};
+use gristmill_actors::ports::{MediaError, MediaStore};
+use gristmill_actors::rail::BoxFuture;
+use gristmill_workflows::entry::DataKey;
+use gristmill_workflows::id::ShardId;
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+const NONCE_BYTES: usize = 12;
+
+/// A folder of blobs.
+#[derive(Debug, Clone)]
+pub struct MediaFiles(Arc<Root>);
+
+impl MediaFiles {
+    /// Opens the folder of blobs; makes it if its parent stands.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn open(folder: &Path) -> io::Result<Self> {
+        Ok(Self(Arc::new(Root::open(folder)?)))
+    }
+
+    fn run<T: Send + 'static>(
+        &self,
+        slot: u64,
+        work: impl FnOnce(&Root) -> Result<T, MediaError> + Send + 'static,
+    ) -> BoxFuture<'static, Result<T, MediaError>> {
+        let root = Arc::clone(&self.0);
+        Box::pin(async move {
+            let done = tokio::task::spawn_blocking(move || work(&root)).await;
+            done.unwrap_or_else(|_| Err(failed(slot, &io::Error::other("the writer ended"))))
+        })
+    }
+}
+
+fn failed(slot: u64, error: &io::Error) -> MediaError {
+    MediaError::Failed { slot, detail: error.to_string(), full: is_full(error) }
+}
+
+/// The folder of a slot's shard and the name in it.
+fn place(slot: u64) -> (PathBuf, String) {
+    // A slot's upper 16 bits are its shard.
+    (ShardId((slot >> 48) as u16).to_string().into(), format!("{slot:016x}"))
+}
+
+fn put(root: &Root, slot: u64, key: DataKey, mut bytes: Vec<u8>) -> Result<(), MediaError> {
+    let failed = |error: io::Error| failed(slot, &error);
+    let mut nonce = [0; NONCE_BYTES];
+    getrandom::fill(&mut nonce).map_err(|error| failed(io::Error::other(error.to_string())))?;
+    let cipher = Aes256Gcm::new(&key.0.into());
+    let sealed = cipher.encrypt_in_place(&nonce.into(), &slot.to_be_bytes(), &mut bytes);
+    sealed.map_err(|_| failed(io::ErrorKind::FileTooLarge.into()))?;
+    let (folder, name) = place(slot);
+    let mut touched = BTreeSet::from([root.path().join(&folder)]);
+    root.make_folders(&folder, &mut touched).map_err(failed)?;
+    let staged = root.stage(&[&nonce, &bytes], 0o600).map_err(failed)?;
+    staged.rename(&root.path().join(folder).join(name)).map_err(failed)?;
+    touched.iter().try_for_each(|folder| sync_folder(folder)).map_err(failed)
+}
+
+fn get(root: &Root, slot: u64, key: DataKey) -> Result<Option<Vec<u8>>, MediaError> {
+    let (folder, name) = place(slot);
+    let path = root.path().join(folder).join(name);
+    let stored = read(&path, BLOB_BYTES_MAX).map_err(|error| failed(slot, &error))?;
+    let Some(mut bytes) = stored else {
+        return Ok(None);
+    };
+    let damaged = MediaError::Damaged { slot };
+    let Some(nonce) = bytes.first_chunk::<NONCE_BYTES>().copied() else {
+        return Err(damaged);
+    };
+    bytes.drain(..NONCE_BYTES);
+    let cipher = Aes256Gcm::new(&key.0.into());
+    match cipher.decrypt_in_place(&nonce.into(), &slot.to_be_bytes(), &mut bytes) {
+        Ok(()) => Ok(Some(bytes)),
+        Err(_) => Err(damaged),
+    }
+}
+
+fn remove_all(root: &Root, slots: &[u64]) -> Result<(), MediaError> {
+    let mut touched = BTreeSet::new();
+    for slot in slots {
+        let (folder, name) = place(*slot);
+        let folder = root.path().join(folder);
+        if remove(&folder.join(name)).map_err(|error| failed(*slot, &error))? {
+            touched.insert((folder, *slot));
+        }
+    }
+    let mut synced = None;
+    for (folder, slot) in &touched {
+        if synced.replace(folder) != Some(folder) {
+            sync_folder(folder).map_err(|error| failed(*slot, &error))?;
+        }
+    }
+    Ok(())
+}
+
+impl MediaStore for MediaFiles {
+    fn put(
+        &self,
+        slot: u64,
+        key: DataKey,
+        bytes: Vec<u8>,
+    ) -> BoxFuture<'_, Result<(), MediaError>> {
+        self.run(slot, move |root| put(root, slot, key, bytes))
+    }
+
+    fn get(&self, slot: u64, key: DataKey) -> BoxFuture<'_, Result<Option<Vec<u8>>, MediaError>> {
+        self.run(slot, move |root| get(root, slot, key))
+    }
+
+    fn remove(&self, slots: Vec<u64>) -> BoxFuture<'_, Result<(), MediaError>> {
+        let first = slots.first().copied().unwrap_or_default();
+        self.run(first, move |root| remove_all(root, &slots))
+    }
+}
