@@ -5,6 +5,7 @@
 //! the very same code.
 
 pub mod allotment;
+pub mod audit;
 pub mod codec;
 pub mod commit;
 pub mod contributor;

@@ -66,6 +66,8 @@ pub const SEQUENCED_ENTRIES_MAX: usize = 16 * 1024;
 pub const SEQUENCED_OFFERS_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Bytes of the longest sequenced object: its offers, and a cursor a shard.
 pub const SEQUENCED_BYTES_MAX: usize = SEQUENCED_OFFERS_BYTES_MAX + 1024 * 1024;
+/// Most violations that an audit lists for one invariant; the rest is counted.
+pub const AUDIT_VIOLATIONS_MAX: usize = 10_000;
 
 const _: () = assert!(RECORD_BYTES_MAX > OUTPUTS_BYTES_MAX + 4 * TRANSCRIPT_BYTES_MAX);
 const _: () = assert!(OUTPUTS_BYTES_MAX >= 2 * OUTPUT_BYTES_MAX);

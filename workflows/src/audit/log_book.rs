@@ -1,0 +1,257 @@
+//! The public log, entry by entry.
+
+use super::findings::Findings;
+use super::public_entry::{ContributionEntry, PublicEntry, PublicId, read};
+use super::public_price::{Card, Priced};
+use crate::id::{IdKey, hex};
+use crate::invariant::Invariant;
+use crate::money::Currency;
+use gristmill_trace::hash::Hash;
+use gristmill_trace::tree::Frontier;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::ops::Range;
+
+/// A checkpoint that was published: size and root of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Published {
+    /// How many entries it covers.
+    pub size: u64,
+    /// Their Merkle tree hash.
+    pub root: Hash,
+}
+
+/// What an entry says that a journey says too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Says {
+    Contribution { micro: u64, units: u64, score: u64, currency: Currency },
+    Payout { minor: u64, of: u64, currency: Currency },
+    Withdrawal { of: u64 },
+}
+
+/// An entry that belongs to a journey.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Fact {
+    pub(super) index: u64,
+    pub(super) says: Says,
+    pub(super) matched: bool,
+}
+
+/// The log as far as it was read.
+#[derive(Debug)]
+pub struct LogBook {
+    pub(super) findings: Findings,
+    key: IdKey,
+    next: u64,
+    frontier: Frontier,
+    published: BTreeMap<u64, BTreeSet<[u8; 32]>>,
+    bad_roots: BTreeSet<u64>,
+    pub(super) missing: Vec<Range<u64>>,
+    pub(super) flagged: BTreeSet<u64>,
+    /// Indices where a rate card should stand and nothing does.
+    pub(super) cardless: BTreeSet<u64>,
+    cards: BTreeMap<u64, (String, Card)>,
+    pub(super) facts: HashMap<PublicId, Fact>,
+    causes: Vec<String>,
+    paid_for: HashSet<(u64, usize)>,
+}
+
+impl LogBook {
+    /// A log of which nothing was read. `published`: every checkpoint that was ever published, as
+    /// far as it is known; `current`: the one that is served now. `key` is the node's secret for
+    /// ids.
+    pub fn new(key: IdKey, published: &[Published], current: Option<Published>) -> Self {
+        let mut by_size: BTreeMap<u64, BTreeSet<[u8; 32]>> = BTreeMap::new();
+        for checkpoint in published.iter().chain(&current) {
+            let root = *checkpoint.root.as_bytes();
+            by_size.entry(checkpoint.size).or_default().insert(root);
+        }
+        let mut book = Self {
+            findings: Findings::default(),
+            key,
+            next: 0,
+            frontier: Frontier::new(),
+            published: by_size,
+            bad_roots: BTreeSet::new(),
+            missing: Vec::new(),
+            flagged: BTreeSet::new(),
+            cardless: BTreeSet::new(),
+            cards: BTreeMap::new(),
+            facts: HashMap::new(),
+            causes: Vec::new(),
+            paid_for: HashSet::new(),
+        };
+        let largest = published.iter().map(|checkpoint| checkpoint.size).max();
+        if let (Some(current), Some(largest)) = (current, largest)
+            && current.size < largest
+        {
+            let sentence = format!("the checkpoint shrank: one of size {largest} was published");
+            book.findings.add(Invariant::AppendOnly, current.size.to_string(), sentence);
+        }
+        book.compare_root();
+        book
+    }
+
+    /// Takes the next entry in. `leaf` is the leaf hash that the log's own tile has of it, if the
+    /// tile was read: it tells which entry was changed.
+    pub fn entry(&mut self, index: u64, bytes: &[u8], leaf: Option<Hash>) {
+        self.findings.checked(Invariant::OneEntry, 1);
+        if index < self.next {
+            self.flag(Invariant::AppendOnly, index, "stands twice, or out of order".to_owned());
+            return;
+        }
+        if index > self.next {
+            self.missing.push(self.next..index);
+        }
+        let hash = Hash::leaf(bytes);
+        if leaf.is_some_and(|leaf| leaf != hash) {
+            let sentence = "its bytes do not have the hash that the tile says".to_owned();
+            self.flag(Invariant::AppendOnly, index, sentence);
+        }
+        self.frontier.push(leaf.unwrap_or(hash));
+        self.next = index + 1;
+        self.compare_root();
+        match read(bytes) {
+            Err(sentence) => self.flag(Invariant::OneEntry, index, sentence),
+            Ok(entry) => self.take(index, entry),
+        }
+    }
+
+    fn take(&mut self, index: u64, entry: PublicEntry) {
+        match entry {
+            PublicEntry::RateCard { id, program, card, bytes } => {
+                let internal = format!("{program}\0{}", hex(&bytes));
+                if public_id(&self.key, "rate_card", &internal) != id {
+                    let sentence = "its id is not derived from its card".to_owned();
+                    self.flag(Invariant::OneEntry, index, sentence);
+                }
+                self.cards.insert(index, (program, card));
+            }
+            PublicEntry::Contribution { id, entry } => {
+                self.price(index, &entry);
+                let ContributionEntry { micro, units, score, currency, .. } = *entry;
+                self.fact(index, id, Says::Contribution { micro, units, score, currency });
+            }
+            PublicEntry::Payout { id, cause, currency, minor, of } => {
+                let [of] = of[..] else {
+                    let sentence = "does not name one contribution".to_owned();
+                    return self.flag(Invariant::OneEntry, index, sentence);
+                };
+                let cause = self.cause(cause);
+                if !self.paid_for.insert((of, cause)) {
+                    let sentence = format!("pays for entry {of} a second time");
+                    self.flag(Invariant::OnePayment, index, sentence);
+                }
+                self.fact(index, id, Says::Payout { minor, of, currency });
+            }
+            PublicEntry::Withdrawal { id, of } => {
+                let [of] = of[..] else {
+                    let sentence = "does not name one contribution".to_owned();
+                    return self.flag(Invariant::OneEntry, index, sentence);
+                };
+                self.fact(index, id, Says::Withdrawal { of });
+            }
+        }
+    }
+
+    fn price(&mut self, index: u64, entry: &ContributionEntry) {
+        self.findings.checked(Invariant::Reproducible, 1);
+        let known = if entry.card < index { self.card(entry.card) } else { Known::Nothing };
+        let verdict = match known {
+            Known::Card(_, card) => card.judge(&Priced::of_entry(entry)),
+            Known::Nothing => Err(format!("no rate card stands at {}", entry.card)),
+            Known::Missing => {
+                self.cardless.insert(entry.card);
+                Ok(())
+            }
+            Known::Flagged => Ok(()),
+        };
+        if let Err(sentence) = verdict {
+            self.flag(Invariant::Reproducible, index, sentence);
+        }
+    }
+
+    fn fact(&mut self, index: u64, id: PublicId, says: Says) {
+        match self.facts.entry(id) {
+            std::collections::hash_map::Entry::Vacant(entry) => {
+                entry.insert(Fact { index, says, matched: false });
+            }
+            std::collections::hash_map::Entry::Occupied(entry) => {
+                let sentence = format!("is the entry {} again", entry.get().index);
+                self.flag(Invariant::OneEntry, index, sentence);
+            }
+        }
+    }
+
+    fn cause(&mut self, cause: String) -> usize {
+        let known = self.causes.iter().position(|known| *known == cause);
+        known.unwrap_or_else(|| {
+            self.causes.push(cause);
+            self.causes.len() - 1
+        })
+    }
+
+    /// Notes a violation of one entry, once.
+    pub(super) fn flag(&mut self, invariant: Invariant, index: u64, sentence: String) {
+        if self.flagged.insert(index) {
+            self.findings.entry(invariant, index, sentence);
+        }
+    }
+
+    /// Roots are held against the entries read so far; a hole makes the rest unknowable.
+    fn compare_root(&mut self) {
+        let Some(roots) = self.published.get(&self.next) else { return };
+        self.findings.checked(Invariant::AppendOnly, roots.len() as u64);
+        let root = self.frontier.root();
+        if roots.iter().any(|published| published != root.as_bytes()) {
+            self.bad_roots.insert(self.next);
+        }
+    }
+
+    /// The rate card at an index, for a journey or entry that names it.
+    pub(super) fn card(&self, index: u64) -> Known<'_> {
+        match self.cards.get(&index) {
+            _ if self.flagged.contains(&index) => Known::Flagged,
+            Some((program, card)) => Known::Card(program, card),
+            None if index >= self.next => Known::Missing,
+            None if self.missing.iter().any(|hole| hole.contains(&index)) => Known::Missing,
+            None => Known::Nothing,
+        }
+    }
+
+    /// The currency of every program that has a card here.
+    pub(super) fn currencies(&self) -> BTreeMap<String, Currency> {
+        self.cards.values().map(|(program, card)| (program.clone(), card.currency)).collect()
+    }
+
+    /// Everything was read: what checkpoints cover and is not there is missing.
+    pub(super) fn close(&mut self) {
+        let largest = self.published.keys().next_back().copied().unwrap_or(0);
+        if largest > self.next {
+            self.missing.push(self.next..largest);
+        }
+    }
+
+    /// Checkpoints whose root differs though every entry below them is whole.
+    pub(super) fn report_roots(&self, findings: &mut Findings) {
+        let first_hole = self.missing.first().map(|hole| hole.start);
+        let first_flag = self.flagged.first().copied();
+        let first_damage = first_hole.into_iter().chain(first_flag).min().unwrap_or(u64::MAX);
+        for size in self.bad_roots.iter().filter(|size| **size <= first_damage) {
+            let sentence = "a published root is not the root of the entries below it".to_owned();
+            findings.add(Invariant::AppendOnly, size.to_string(), sentence);
+        }
+    }
+}
+
+/// What stands where a rate card should.
+pub(super) enum Known<'a> {
+    Card(&'a str, &'a Card),
+    Flagged,
+    Missing,
+    Nothing,
+}
+
+/// A public id as bytes.
+pub(super) fn public_id(key: &IdKey, kind: &str, internal: &str) -> PublicId {
+    crate::id::unhex(&key.public(kind, internal)).expect("a public id is 32 hex digits")
+}
