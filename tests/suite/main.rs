@@ -1,1 +1,6 @@
 //! One test binary with every scenario of the outside, and the checks of the repository itself.
+#![cfg(test)]
+
+mod source;
+mod tidy;
+mod walls;
