@@ -82,12 +82,7 @@ impl Gristmill {
             "{} is missing: build it with `cargo build --workspace --bins --tests`",
             program.display()
         );
-        Self {
-            program,
-            deadline: COMMAND_DEADLINE,
-            folder: None,
-            environment: Vec::new(),
-        }
+        Self { program, deadline: COMMAND_DEADLINE, folder: None, environment: Vec::new() }
     }
 
     /// With another deadline than [`COMMAND_DEADLINE`] for [`Self::run`].

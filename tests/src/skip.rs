@@ -15,9 +15,8 @@ pub fn skip(reason: &str) {
 /// Whether a program is on the search path. If not, the test is skipped, or failed where
 /// `CI=true`: there a missing program must not pass unseen.
 pub fn has_program(name: &str) -> bool {
-    let found = std::env::var_os("PATH").is_some_and(|path| {
-        std::env::split_paths(&path).any(|folder| folder.join(name).is_file())
-    });
+    let found = std::env::var_os("PATH")
+        .is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(name).is_file()));
     if !found {
         let reason = format!("the program {name} is not installed");
         assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "{reason}");
