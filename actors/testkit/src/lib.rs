@@ -1,6 +1,12 @@
 //! Virtual time, the memory store with faults, the model rail and the checkers of the invariants.
+pub mod checkers;
 pub mod faults;
+pub mod keys_conformance;
+pub mod log_conformance;
+pub mod media_conformance;
+pub mod memory_keys;
 pub mod memory_log;
+pub mod memory_media;
 pub mod memory_store;
 pub mod model_rail;
 pub mod rail_conformance;
