@@ -79,7 +79,7 @@ pub(super) async fn a_sequenced_row_is_found_from_every_position_it_holds<S: Sha
 pub(super) async fn journeys_are_listed_by_place_in_pages<S: ShardStore>(store: S) {
     let mut owner = Owner::claim(&store, SHARD, 1).await;
     let row = |n: Arrival| {
-        let place = if n % 2 == 0 { Place::Active } else { Place::Finished };
+        let place = if n.is_multiple_of(2) { Place::Active } else { Place::Finished };
         (n, place, false, n.to_be_bytes().to_vec())
     };
     owner.apply(Commit { journeys: (1..=300).rev().map(row).collect(), ..commit("s") }).await;
