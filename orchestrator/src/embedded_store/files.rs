@@ -72,7 +72,7 @@ fn create(dir: &Path, live: &Path, shards: u16) -> Result<(), OpenError> {
     drop(engine);
     let slots = [slot(0), slot(0)].concat();
     write_durably(&creating.join("acknowledged"), &slots)?;
-    let bytes = codec::encode(&identity).map_err(damaged)?;
+    let bytes = codec::encode(&identity).map_err(|error| damaged(error.to_string()))?;
     write_durably(&creating.join("identity"), &bytes)?;
     File::open(&creating)?.sync_all()?;
     fs::rename(&creating, live)?;
@@ -112,8 +112,8 @@ fn read(live: &Path, name: &str) -> Result<Vec<u8>, OpenError> {
 }
 
 /// Found damage.
-pub(super) fn damaged(detail: impl ToString) -> OpenError {
-    OpenError::Damaged { detail: detail.to_string() }
+pub(super) fn damaged(detail: impl Into<String>) -> OpenError {
+    OpenError::Damaged { detail: detail.into() }
 }
 
 /// The number of the last acknowledged group, in two slots written in turn. Not fsynced: the group

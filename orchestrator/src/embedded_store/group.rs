@@ -279,5 +279,5 @@ fn holder(row: &[u8]) -> Result<ContributionId, StoreError> {
 }
 
 fn encode<R: Record>(record: &R) -> Result<Vec<u8>, StoreError> {
-    codec::encode(record).map_err(reads::damaged)
+    codec::encode(record).map_err(|error| reads::damaged(error.to_string()))
 }

@@ -16,8 +16,8 @@ use std::sync::{PoisonError, RwLock};
 pub(super) type Numbered = Vec<(u64, Vec<u8>)>;
 
 /// Found damage.
-pub(super) fn damaged(detail: impl ToString) -> StoreError {
-    StoreError::Damaged { detail: detail.to_string() }
+pub(super) fn damaged(detail: impl Into<String>) -> StoreError {
+    StoreError::Damaged { detail: detail.into() }
 }
 
 /// A shard that the store does not have.
@@ -95,7 +95,8 @@ pub(super) fn marks(
 ) -> Result<Vec<Mark>, StoreError> {
     let prefix = keys::named(shard, Tag::Mark, contributor.0);
     let rows = engine.prefix(Space::Random, &prefix);
-    rows.map(|row| row.and_then(|(_, row)| codec::decode(&row).map_err(damaged))).collect()
+    let mark = |row: &[u8]| codec::decode(row).map_err(|error| damaged(error.to_string()));
+    rows.map(|row| row.and_then(|(_, row)| mark(&row))).collect()
 }
 
 /// `ShardStore::journeys`. A journey only moves from the active to the finished ones, so one that
@@ -117,12 +118,15 @@ pub(super) fn journeys(
     arrivals.iter().map(journey).collect()
 }
 
+/// The arrival number and the body hash that an identity stands for.
+pub(super) type Handed = (Arrival, [u8; 16]);
+
 /// `ShardStore::find`.
 pub(super) fn find(
     engine: &Engine,
     shard: ShardId,
     identities: &[[u8; 16]],
-) -> Result<Vec<Option<(Arrival, [u8; 16])>>, StoreError> {
+) -> Result<Vec<Option<Handed>>, StoreError> {
     let find = |name: &[u8; 16]| {
         let row = engine.get(Space::Random, &keys::named(shard, Tag::Identity, *name))?;
         row.map(|row| identity(&row)).transpose()
@@ -131,7 +135,7 @@ pub(super) fn find(
 }
 
 /// An identity's row: arrival number (8 bytes), body hash (16).
-pub(super) fn identity(row: &[u8]) -> Result<(Arrival, [u8; 16]), StoreError> {
+pub(super) fn identity(row: &[u8]) -> Result<Handed, StoreError> {
     let arrival = keys::bytes_at(row, 0).map(u64::from_be_bytes);
     arrival.zip(keys::bytes_at(row, 8)).ok_or_else(|| damaged("the row of an identity is cut off"))
 }
