@@ -100,6 +100,9 @@ async fn shard(
 }
 
 fn print(what: &str, mut latencies: Vec<Duration>, elapsed: Duration) {
+    if latencies.is_empty() {
+        return;
+    }
     latencies.sort_unstable();
     let at = |percent: usize| latencies[(latencies.len() - 1) * percent / 100].as_secs_f64() * 1e3;
     println!(
