@@ -1,4 +1,30 @@
 //! The node: adapters, configuration and the command line of Gristmill.
+//!
+//! A library with a ten-line program: an author's own binary is
+//! `gristmill::main_with(gristmill::stages![FraudCheck])`.
+
+pub mod clock;
+pub mod config;
+pub mod data_dir;
+pub mod durable_files;
 pub mod embedded_store;
+pub mod entry_shape;
 pub mod http_rail;
+pub mod intake;
+pub mod journeys;
+pub mod key_files;
+pub mod log_files;
+pub mod log_folder;
+pub mod log_http;
+pub mod manifest;
+pub mod measuring;
+pub mod media_files;
+pub mod media_root;
+pub mod media_workers;
+pub mod opened;
+pub mod receipt_check;
+pub mod receipts;
+pub mod report_row;
 pub mod sandbox_rail;
+pub mod toml_file;
+pub mod trace_verify;

@@ -79,9 +79,10 @@ fn rows(root: &Path) -> Vec<Row> {
 
 fn tables() -> ScoreTables {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../workflows");
-    let text = std::fs::read_to_string(folder.join("scoring-draft.toml")).unwrap();
+    let text = std::fs::read_to_string(folder.join("contribution.toml")).unwrap();
     let workflow: toml::Table = text.parse().unwrap();
-    let tables: ScoreTables = workflow["table"].clone().try_into().unwrap();
+    let settings = workflow["stage"]["scoring"]["settings"].clone();
+    let tables: ScoreTables = settings["table"].clone().try_into().unwrap();
     tables.validate().unwrap();
     tables
 }
