@@ -38,8 +38,11 @@ pub(super) async fn another_body_under_an_identity_is_a_conflict<S: ShardStore>(
     let arrival = accept(&store, known(b"a", 1, 9)).await;
     assert_eq!(submit(&store, known(b"a", 1, 8)).await, Submitted::Conflict(arrival));
     assert_eq!(inbox(&store, SHARD, Lane::Intake).await, [(arrival, b"a".to_vec())]);
-    let found = store.find(SHARD, vec![[1; 16], [2; 16]]).await;
-    assert_eq!(found, Ok(vec![Some((arrival, [9; 16])), None]));
+    let second = accept(&store, known(b"b", 2, 7)).await;
+    let found = store.find(SHARD, vec![[2; 16], [3; 16], [1; 16]]).await;
+    let expected = vec![Some((second, [7; 16])), None, Some((arrival, [9; 16]))];
+    assert_eq!(found, Ok(expected), "one answer an identity");
+    assert_eq!(submit(&store, known(b"b", 2, 7)).await, Submitted::Same(second));
 }
 
 pub(super) async fn an_identity_outlives_its_item<S: ShardStore>(store: S) {
