@@ -33,13 +33,24 @@ impl std::fmt::Debug for Needs {
 /// The stage types that every binary knows.
 #[must_use]
 pub fn shipped(needs: &Needs) -> Vec<StageType> {
-    let (scoring, payout) = (needs.clone(), needs.clone());
+    types(Some(needs))
+}
+
+/// The same stage types without a node, for checking workflow files: the stages they make check
+/// their settings and cannot run.
+#[must_use]
+pub fn unattached() -> Vec<StageType> {
+    types(None)
+}
+
+fn types(needs: Option<&Needs>) -> Vec<StageType> {
+    let (scoring, payout) = (needs.cloned(), needs.cloned());
     vec![
         StageType::of::<consent::Consent>(),
-        StageType::with(move |settings| scoring::Scoring::with(settings, &scoring)),
+        StageType::with(move |settings| scoring::Scoring::with(settings, scoring.clone())),
         StageType::of::<fixed_score::FixedScore>(),
         StageType::of::<valuation::Valuation>(),
         StageType::of::<trace::Trace>(),
-        StageType::with(move |settings| payout::Payout::with(settings, &payout)),
+        StageType::with(move |settings| payout::Payout::with(settings, payout.clone())),
     ]
 }

@@ -2,7 +2,6 @@
 
 use super::Needs;
 use crate::contribution::tell;
-use crate::engine::PayoutSlot;
 use crate::payouts::{Delivery, Order, PayoutMessage};
 use crate::rail::PayoutRequest;
 use crate::stage::{Context, Effect, Nothing, Outcome, Settings, SettingsError, Stage, StageError};
@@ -10,14 +9,13 @@ use gristmill_workflows::request::Request;
 use tokio::sync::oneshot;
 
 pub(super) struct Payout {
-    payouts: PayoutSlot,
-    rail: String,
+    needs: Option<Needs>,
 }
 
 impl Payout {
-    pub(super) fn with(settings: Settings, needs: &Needs) -> Result<Self, SettingsError> {
+    pub(super) fn with(settings: Settings, needs: Option<Needs>) -> Result<Self, SettingsError> {
         settings.none()?;
-        Ok(Self { payouts: needs.payouts.clone(), rail: needs.rail.clone() })
+        Ok(Self { needs })
     }
 }
 
@@ -41,6 +39,9 @@ impl Stage for Payout {
         let (Some(sent), Some((currency, _))) = (payout.sent, &cx.journey().price) else {
             return Err(StageError::Permanent("the payout was not released".to_owned()));
         };
+        let Some(needs) = &self.needs else {
+            return Err(StageError::Permanent("this stage was made without a node".to_owned()));
+        };
         let (reply, answer) = oneshot::channel();
         let request = PayoutRequest {
             key: payout.id.clone(),
@@ -48,14 +49,14 @@ impl Stage for Payout {
             currency: currency.to_string(),
             minor: payout.minor,
         };
-        let Some(batcher) = self.payouts.get() else {
+        let Some(batcher) = needs.payouts.get() else {
             return Err(StageError::Retryable("the payout batcher does not stand yet".to_owned()));
         };
         let order = Order { request, sent, fresh: cx.is_fresh(), reply };
         tell(batcher, PayoutMessage::Deliver(order));
         match answer.await {
             Ok(Delivery::Paid) => {
-                let request = Request::LogPayout { rail: self.rail.clone() };
+                let request = Request::LogPayout { rail: needs.rail.clone() };
                 Ok(Outcome::Done(Nothing {}, vec![request]))
             }
             Ok(Delivery::Verdict(verdict)) => Err(StageError::Payout(verdict)),

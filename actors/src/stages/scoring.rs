@@ -1,7 +1,7 @@
 //! Scoring: measures the media in a worker process and turns the measures into the score.
 
 use super::Needs;
-use crate::engine::{MeasureError, Measured, Measurer, Ports};
+use crate::engine::{MeasureError, Measured};
 use crate::record;
 use crate::stage::{Context, Effect, Nothing, Outcome, Settings, SettingsError, Stage, StageError};
 use gristmill_workflows::request::{Reason, Request};
@@ -9,7 +9,6 @@ use gristmill_workflows::score::{Factor, ScoreTable, ScoreTables, Verdict};
 use gristmill_workflows::submission::Modality;
 use serde::Deserialize;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -19,8 +18,7 @@ struct Tables {
 
 pub(super) struct Scoring {
     tables: ScoreTables,
-    ports: Ports,
-    measurer: Arc<dyn Measurer>,
+    needs: Option<Needs>,
 }
 
 record! {
@@ -38,11 +36,10 @@ record! {
 }
 
 impl Scoring {
-    pub(super) fn with(settings: Settings, needs: &Needs) -> Result<Self, SettingsError> {
+    pub(super) fn with(settings: Settings, needs: Option<Needs>) -> Result<Self, SettingsError> {
         let Tables { table } = settings.parse()?;
         table.validate().map_err(|error| SettingsError::Meaning(error.to_string()))?;
-        let (ports, measurer) = (needs.ports.clone(), needs.measurer.clone());
-        Ok(Self { tables: table, ports, measurer })
+        Ok(Self { tables: table, needs })
     }
 
     fn table(&self, modality: Modality) -> Option<&ScoreTable> {
@@ -54,12 +51,12 @@ impl Scoring {
         }
     }
 
-    async fn bytes(&self, cx: &Context) -> Result<Option<Vec<u8>>, StageError> {
+    async fn bytes(needs: &Needs, cx: &Context) -> Result<Option<Vec<u8>>, StageError> {
         let slot = cx.submission().data_key;
-        let keys = self.ports.keys.keys(vec![slot]).await;
+        let keys = needs.ports.keys.keys(vec![slot]).await;
         let keys = keys.map_err(|error| StageError::Retryable(error.to_string()))?;
         let Some(key) = keys.into_iter().next().flatten() else { return Ok(None) };
-        let blob = self.ports.media.get(slot, key).await;
+        let blob = needs.ports.media.get(slot, key).await;
         blob.map_err(|error| StageError::Permanent(error.to_string()))
     }
 
@@ -114,10 +111,13 @@ impl Stage for Scoring {
         let Some(table) = self.table(submission.modality) else {
             return Err(StageError::Permanent("nothing to score in this modality".to_owned()));
         };
-        let Some(bytes) = self.bytes(cx).await? else {
+        let Some(needs) = &self.needs else {
+            return Err(StageError::Permanent("this stage was made without a node".to_owned()));
+        };
+        let Some(bytes) = Self::bytes(needs, cx).await? else {
             return Err(StageError::Permanent("the media is not there any more".to_owned()));
         };
-        match self.measurer.measure(bytes, submission.modality).await {
+        match needs.measurer.measure(bytes, submission.modality).await {
             Ok(measured) => self.judge(cx, table, measured),
             Err(MeasureError::Verdict(reason)) => Ok(Outcome::RejectAs(Reason::known(reason))),
             Err(MeasureError::Unavailable(detail)) => Err(StageError::Unavailable(detail)),
