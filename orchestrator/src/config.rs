@@ -8,7 +8,6 @@ use crate::toml_file::{self, Place};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::Path;
-use std::time::Duration;
 
 pub use layers::Overrides;
 
@@ -262,14 +261,6 @@ impl Config {
 impl Definitions {
     fn dir(&self) -> Option<&Path> {
         Some(Path::new(&self.dir)).filter(|dir| !dir.as_os_str().is_empty())
-    }
-}
-
-impl Node {
-    /// How long a stop waits for what is under way.
-    #[must_use]
-    pub fn stop_deadline(&self) -> Duration {
-        Duration::from_millis(self.stop_deadline_ms)
     }
 }
 

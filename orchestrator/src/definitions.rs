@@ -81,7 +81,7 @@ pub enum Error {
         /// Where.
         place: Place,
         /// Why.
-        source: registry::Error,
+        source: Box<registry::Error>,
     },
     /// The stages of this binary do not fit together.
     #[error(transparent)]
@@ -165,7 +165,7 @@ pub fn check(
         check_one(types, file)?;
         if seen.iter().any(|known| known.is_same(file)) {
             let (workflow, version) = (file.file.name.clone(), file.file.version);
-            let source = registry::Error::Twice { workflow, version };
+            let source = Box::new(registry::Error::Twice { workflow, version });
             return Err(Error::Workflow { place: file.source.place_of("name"), source });
         }
         seen.push(file);
@@ -191,7 +191,8 @@ pub fn check_one(types: &[StageType], file: &WorkflowFile) -> Result<Registry, E
             registry::Error::Settings { stage, source, .. } => format!("stage.{stage}.{source}"),
             registry::Error::Twice { .. } | registry::Error::StageTwice { .. } => String::new(),
         };
-        Error::Workflow { place: file.source.place_of(key_of(&message)), source }
+        let place = file.source.place_of(key_of(&message));
+        Error::Workflow { place, source: Box::new(source) }
     })
 }
 

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use toml::{Table, Value};
+use tracing_subscriber::EnvFilter;
 
 const PREFIX: &str = "GRISTMILL_";
 const SEPARATOR: &str = "__";
@@ -103,8 +104,9 @@ impl Config {
             ),
             (
                 "log.filter",
-                (1..=FILTER_BYTES_MAX).contains(&self.log.filter.len()),
-                "1 to 1024 bytes",
+                (1..=FILTER_BYTES_MAX).contains(&self.log.filter.len())
+                    && EnvFilter::builder().parse(&self.log.filter).is_ok(),
+                "levels such as `warn` or `warn,gristmill=debug`, 1 to 1024 bytes",
             ),
         ];
         rules.into_iter().find(|(_, holds, _)| !holds).map(|(key, _, rule)| (key, rule))

@@ -124,6 +124,7 @@ fn texts_that_mean_nothing_name_the_key() {
         ("rail", "name", "\"A\""),
         ("rail", "settle_time_ms", "86400000"),
         ("log", "filter", "\"\""),
+        ("log", "filter", "\"gristmill=loud\""),
     ] {
         let error = refusal(&format!("[{section}]\n{name} = {value}\n"));
         assert!(error.starts_with(&format!("c.toml:2: {section}.{name}: must be ")), "{error}");
