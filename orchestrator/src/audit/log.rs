@@ -1,0 +1,283 @@
+//! The public log: verified tile by tile, then fed entry by entry, with what is sequenced and not
+//! published yet behind it.
+
+use super::{Error, Found, file};
+use crate::log_folder::LogFolder;
+use crate::trace_verify::{CHECKPOINTS, fault};
+use gristmill_trace::checkpoint::Checkpoint;
+use gristmill_trace::hash::Hash;
+use gristmill_trace::key::Verifier;
+use gristmill_trace::limits::TILE_WIDTH;
+use gristmill_trace::reader::{FetchError, fetch_hashes};
+use gristmill_trace::tile::{Kind, Tile};
+use gristmill_trace::verify::{self, CHECKPOINT_PATH, Fault, Report};
+use gristmill_workflows::audit::{LogBook, Published};
+use gristmill_workflows::codec::decode;
+use gristmill_workflows::id::IdKey;
+use gristmill_workflows::invariant::Invariant;
+use gristmill_workflows::sequencer::Sequenced;
+use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+
+/// The folder of sequenced batches.
+const SEQUENCED: &str = "sequenced";
+
+/// A log to be read.
+pub(super) struct Log {
+    pub(super) folder: PathBuf,
+    pub(super) verifier: Verifier,
+    pub(super) key: IdKey,
+    /// The node did not end in order: the newest checkpoint may not be served yet.
+    pub(super) interrupted: bool,
+    /// Entries that the last report says were published.
+    pub(super) reported_size: u64,
+}
+
+/// A log that was read.
+pub(super) struct Read {
+    pub(super) book: LogBook,
+    pub(super) found: Vec<Found>,
+    /// Entries whose bytes were changed, with the paths of their bundles.
+    pub(super) altered: BTreeMap<u64, String>,
+}
+
+/// Checkpoints that open.
+#[derive(Default)]
+struct Checkpoints {
+    /// What is served.
+    served: Option<Checkpoint>,
+    /// What was published, by size.
+    published: Vec<Checkpoint>,
+    /// The note of the largest of all.
+    newest: Option<(Checkpoint, Vec<u8>)>,
+}
+
+/// What the sequenced batches say.
+#[derive(Default)]
+struct Batches {
+    /// The first index that they still hold.
+    first: Option<u64>,
+    end: u64,
+    leaves: HashMap<u64, Hash>,
+    /// Entries that no checkpoint covers.
+    waiting: Vec<(u64, Vec<u8>)>,
+}
+
+impl Log {
+    pub(super) fn read(&self) -> Result<Read, Error> {
+        let log = LogFolder::new(&self.folder);
+        let mut found = Vec::new();
+        let checkpoints = self.checkpoints(&log, &mut found)?;
+        let size = checkpoints.newest.as_ref().map_or(0, |(newest, _)| newest.size);
+        let batches = self.batches(&log, size, &mut found)?;
+        self.judge_sizes(&checkpoints, &batches, size, &mut found);
+        let mut altered = BTreeMap::new();
+        let mut book = self.book(&checkpoints);
+        if let Some((_, note)) = &checkpoints.newest {
+            let mut differ = Vec::new();
+            let report = pass(&log, note, &self.verifier, |entry| {
+                if batches.leaves.get(&entry.index).is_some_and(|leaf| *leaf != entry.leaf) {
+                    differ.push(entry.index);
+                }
+                book.entry(entry.index, entry.bytes, None);
+            })?;
+            if !report.is_whole() {
+                altered = faults(&report, &mut found);
+                book = self.book(&checkpoints);
+                pass(&log, note, &self.verifier, |entry| {
+                    let wrong = altered.contains_key(&entry.index);
+                    let leaf = if wrong { stored_leaf(&log, entry.index, size) } else { None };
+                    book.entry(entry.index, entry.bytes, leaf);
+                })?;
+            }
+            for index in differ.into_iter().filter(|index| !altered.contains_key(index)) {
+                let sentence = "is not the entry that was sequenced here";
+                found.push(Found::new(Invariant::AppendOnly, index.to_string(), sentence));
+            }
+        }
+        for (index, bytes) in &batches.waiting {
+            book.entry(*index, bytes, None);
+        }
+        Ok(Read { book, found, altered })
+    }
+
+    fn book(&self, checkpoints: &Checkpoints) -> LogBook {
+        let published = |one: &Checkpoint| Published { size: one.size, root: one.root };
+        let all: Vec<Published> = checkpoints.published.iter().map(published).collect();
+        let served = checkpoints.served.as_ref().map(published);
+        let larger = |served: &Published| all.iter().filter(|one| one.size > served.size).count();
+        // The newest is written before it is served; a node that was killed in between does no
+        // more than that.
+        let current = match served {
+            Some(served) if self.interrupted && larger(&served) == 1 => all.last().copied(),
+            other => other,
+        };
+        LogBook::new(self.key.clone(), &all, current)
+    }
+
+    fn checkpoints(&self, log: &LogFolder, found: &mut Vec<Found>) -> Result<Checkpoints, Error> {
+        let mut checkpoints = Checkpoints::default();
+        let numbered = log.numbered(CHECKPOINTS).map_err(file(&self.folder.join(CHECKPOINTS)))?;
+        for (size, path) in numbered {
+            match self.open(log, &path)? {
+                Ok(Some((checkpoint, note))) if checkpoint.size == size => {
+                    checkpoints.published.push(checkpoint.clone());
+                    checkpoints.newest = Some((checkpoint, note));
+                }
+                Ok(other) => {
+                    let sentence = match other {
+                        Some((checkpoint, _)) => format!("is of size {}", checkpoint.size),
+                        None => "is missing".to_owned(),
+                    };
+                    found.push(Found::new(Invariant::AppendOnly, path, sentence));
+                }
+                Err(sentence) => found.push(Found::new(Invariant::AppendOnly, path, sentence)),
+            }
+        }
+        match self.open(log, CHECKPOINT_PATH)? {
+            Ok(Some((served, note))) => {
+                let newest = checkpoints.newest.as_ref().map(|(newest, _)| newest.size);
+                if newest.is_none_or(|newest| newest < served.size) {
+                    checkpoints.newest = Some((served.clone(), note));
+                }
+                checkpoints.served = Some(served);
+            }
+            Ok(None) => {
+                let begun = checkpoints.published.len() <= usize::from(self.interrupted);
+                if !begun {
+                    let sentence = "is missing, and checkpoints were published";
+                    found.push(Found::new(Invariant::AppendOnly, CHECKPOINT_PATH, sentence));
+                }
+            }
+            Err(sentence) => {
+                found.push(Found::new(Invariant::AppendOnly, CHECKPOINT_PATH, sentence));
+            }
+        }
+        Ok(checkpoints)
+    }
+
+    /// A checkpoint with its note, or what is wrong with it.
+    fn open(
+        &self,
+        log: &LogFolder,
+        path: &str,
+    ) -> Result<Result<Option<(Checkpoint, Vec<u8>)>, String>, Error> {
+        let Some(note) = log.object(path).map_err(file(&self.folder.join(path)))? else {
+            return Ok(Ok(None));
+        };
+        let opened = Checkpoint::open(&note, &self.verifier);
+        Ok(opened.map(|opened| Some((opened, note))).map_err(|error| error.to_string()))
+    }
+
+    /// Reads the sequenced batches that still stand; each must follow the one before, unless both
+    /// are published.
+    fn batches(
+        &self,
+        log: &LogFolder,
+        published: u64,
+        found: &mut Vec<Found>,
+    ) -> Result<Batches, Error> {
+        let mut batches = Batches::default();
+        let mut before: Option<[u8; 32]> = None;
+        let numbered = log.numbered(SEQUENCED).map_err(file(&self.folder.join(SEQUENCED)))?;
+        for (first, path) in numbered {
+            let bytes = log.object(&path).map_err(file(&self.folder.join(&path)))?;
+            let object = bytes.as_ref().map(|bytes| decode::<Sequenced>(bytes));
+            let object = match object {
+                Some(Ok(object)) if object.first == first => object,
+                other => {
+                    let sentence = match other {
+                        Some(Err(error)) => error.to_string(),
+                        _ => "is not the batch of its name".to_owned(),
+                    };
+                    found.push(Found::new(Invariant::AppendOnly, path, sentence));
+                    before = None;
+                    continue;
+                }
+            };
+            let follows = before.is_none_or(|before| object.before == before)
+                && (batches.first.is_none() || first == batches.end);
+            if !follows && first > published {
+                let sentence = "does not follow the batch before it";
+                found.push(Found::new(Invariant::AppendOnly, path, sentence));
+            }
+            before = bytes.as_ref().map(|bytes| Sha256::digest(bytes).into());
+            batches.first = Some(batches.first.unwrap_or(first).min(first));
+            batches.end = object.end();
+            let entries = object.offers.into_iter().flat_map(|offer| offer.entries);
+            for (index, entry) in (first..).zip(entries) {
+                if index < published {
+                    batches.leaves.insert(index, Hash::leaf(&entry));
+                } else {
+                    batches.waiting.push((index, entry));
+                }
+            }
+        }
+        Ok(batches)
+    }
+
+    fn judge_sizes(
+        &self,
+        checkpoints: &Checkpoints,
+        batches: &Batches,
+        size: u64,
+        found: &mut Vec<Found>,
+    ) {
+        let mut shrank = |sentence: String| {
+            let served = checkpoints.served.as_ref().map_or(0, |served| served.size);
+            found.push(Found::new(Invariant::AppendOnly, served.to_string(), sentence));
+        };
+        if size < self.reported_size {
+            shrank(format!(
+                "the checkpoint shrank: one of size {} was reported",
+                self.reported_size
+            ));
+        } else if let Some(first) = batches.first.filter(|first| *first > size) {
+            shrank(format!("the checkpoint shrank: batches are kept from {first} on only"));
+        }
+        if size > batches.end {
+            let sentence = format!("covers more than the {} entries sequenced", batches.end);
+            found.push(Found::new(Invariant::AppendOnly, size.to_string(), sentence));
+        }
+    }
+}
+
+/// Walks the whole log up to a checkpoint's size.
+fn pass(
+    log: &LogFolder,
+    note: &[u8],
+    verifier: &Verifier,
+    visit: impl FnMut(verify::Entry<'_>),
+) -> Result<Report, Error> {
+    let mut fetch = |path: &str| match path {
+        CHECKPOINT_PATH => Ok(Some(note.to_vec())),
+        path => log.object(path).map_err(FetchError::from),
+    };
+    Ok(verify::log(&mut fetch, verifier, visit)?)
+}
+
+/// Notes what is wrong with tiles; entries that were changed are the book's to tell, and come back
+/// by index.
+fn faults(report: &Report, found: &mut Vec<Found>) -> BTreeMap<u64, String> {
+    let mut altered = BTreeMap::new();
+    for one in &report.faults {
+        match one {
+            Fault::Entry { path, index } => drop(altered.insert(*index, path.clone())),
+            // The book compares roots itself.
+            Fault::Root { .. } => {}
+            Fault::Stored(_) | Fault::Tile { .. } | Fault::Entries { .. } => {
+                let offence = fault(one);
+                found.push(Found::new(Invariant::AppendOnly, offence.path, offence.detail));
+            }
+        }
+    }
+    altered
+}
+
+/// The leaf hash that the log's own tile has of an entry.
+fn stored_leaf(log: &LogFolder, index: u64, size: u64) -> Option<Hash> {
+    let tile = Tile::in_log(Kind::Hashes { level: 0 }, index / TILE_WIDTH as u64, size)?;
+    let hashes = fetch_hashes(&mut log.fetch(), tile).ok()?;
+    hashes.get((index % TILE_WIDTH as u64) as usize).copied()
+}

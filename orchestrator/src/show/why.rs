@@ -1,0 +1,107 @@
+//! One sentence for each contribution: why it stands where it stands (I12).
+
+use crate::journeys::{AHEAD_MAX, Definitions, Found};
+use crate::report_row::Row;
+use gristmill_workflows::definition::Effect;
+use gristmill_workflows::journey::{EventKind, Journey, PayoutState, State};
+use gristmill_workflows::request::{Cause, Wait};
+use gristmill_workflows::time::Timestamp;
+
+/// The sentence. `in_front` is how many items wait in front of a queued one, [`AHEAD_MAX`] if that
+/// was not counted to the end.
+#[must_use]
+pub fn why(definitions: &Definitions, found: &Found, row: &Row, in_front: usize) -> String {
+    match found {
+        Found::Queued { .. } => match in_front {
+            0 => "queued: next of its shard once a node runs".to_owned(),
+            AHEAD_MAX.. => "queued in its shard's inbox until a node takes it up".to_owned(),
+            one_by_one => format!("queued behind {one_by_one} others of its shard"),
+        },
+        Found::Journey { journey, .. } => of_journey(definitions, journey, row),
+    }
+}
+
+fn of_journey(definitions: &Definitions, journey: &Journey, row: &Row) -> String {
+    let stage = row.stage.unwrap_or("the end");
+    match &journey.state {
+        State::Settled => settled(journey, row),
+        State::Rejected(reason) => {
+            format!("rejected at stage `{stage}`: {}", reason.as_str())
+        }
+        State::Withdrawn => "withdrawn: consent was taken back before acceptance".to_owned(),
+        State::Paused { cause, detail } => {
+            let since = entered(journey, |kind| matches!(kind, EventKind::Paused(_)));
+            let go_on = format!("`gristmill quarantine retry {}` lets it go on", row.id);
+            let said = if detail.is_empty() { String::new() } else { format!(": {detail}") };
+            let cause = if *cause == Cause::Operator {
+                "an operator paused it".to_owned()
+            } else {
+                format!("cause {}", cause.as_str())
+            };
+            format!("paused at stage `{stage}`{since}: {cause}{said}; {go_on}")
+        }
+        State::Parked { wait, until, signal } => {
+            let since = entered(journey, |kind| matches!(kind, EventKind::Parked(_)));
+            let waits = waits(*wait, *until, signal.as_deref(), journey.attempts);
+            format!("parked at stage `{stage}`{since}: {waits}")
+        }
+        State::Moving => moving(definitions, journey, stage),
+    }
+}
+
+fn settled(journey: &Journey, row: &Row) -> String {
+    let paid = journey.payouts.iter().any(|payout| payout.state == PayoutState::Paid);
+    let mut sentence = if paid {
+        "settled: accepted, logged and paid".to_owned()
+    } else {
+        "settled: accepted and logged; less than one minor unit is carried".to_owned()
+    };
+    if let Some(at) = &row.withdrawn_at {
+        sentence.push_str(&format!("; consent was taken back on {at}, after acceptance"));
+    }
+    sentence
+}
+
+fn entered(journey: &Journey, is: impl Fn(&EventKind) -> bool) -> String {
+    let event = journey.timeline.iter().rev().find(|event| is(&event.kind));
+    event.map_or_else(String::new, |event| format!(" since {}", event.at.rfc3339()))
+}
+
+fn waits(wait: Wait, until: Option<Timestamp>, signal: Option<&str>, failed: u16) -> String {
+    let until = until.map_or_else(String::new, |until| format!(" until {}", until.rfc3339()));
+    match wait {
+        Wait::Timer => format!("its stage asked to wait{until}"),
+        Wait::Signal => format!("it waits for the signal `{}`", signal.unwrap_or_default()),
+        Wait::Backoff => format!("backs off{until} after {failed} failed attempts"),
+        Wait::Circuit => format!("the stage's downstream is down; tried again{until}"),
+        Wait::Budget => format!("its program's budget was asked for more{until}"),
+        Wait::ContentClaim => {
+            format!("the same content is claimed by another that is not decided yet{until}")
+        }
+        Wait::Slots => "waits for a place in the stage's pool".to_owned(),
+        Wait::Rate => format!("waits for the stage's rate{until}"),
+        Wait::StagePaused => "an operator paused the stage".to_owned(),
+        Wait::ShardMoving => "its shard is between two nodes".to_owned(),
+        Wait::Store => "waits for a commit or the log".to_owned(),
+    }
+}
+
+fn moving(definitions: &Definitions, journey: &Journey, stage: &str) -> String {
+    let definition = definitions.get(&journey.workflow);
+    let due = definition.map(|definition| definition.stage(journey.stage));
+    let waits = match due {
+        Some(None) => true,
+        Some(Some(stage)) => stage.signature.effect == Effect::Keyed,
+        None => return "its workflow version is not one of this binary's".to_owned(),
+    };
+    if waits && journey.waits_for_log() {
+        return "moving: waits for the log to give its entry an index".to_owned();
+    }
+    match journey.payouts.last().map(|payout| payout.state) {
+        Some(PayoutState::InFlight) => {
+            format!("moving: waits for the rail's answer at stage `{stage}`")
+        }
+        Some(PayoutState::Fixed) => format!("moving: its payout is fixed, due at stage `{stage}`"),
+        _ => format!("moving: stage `{stage}` is due when a node runs"),
+    }
+}
