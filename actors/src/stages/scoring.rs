@@ -64,7 +64,7 @@ impl Scoring {
         &self,
         cx: &Context,
         table: &ScoreTable,
-        measured: Measured,
+        measured: &Measured,
     ) -> Result<Outcome<Scored>, StageError> {
         let named: BTreeMap<&str, i64> =
             measured.measures.iter().map(|(name, value)| (name.as_str(), *value)).collect();
@@ -118,7 +118,7 @@ impl Stage for Scoring {
             return Err(StageError::Permanent("the media is not there any more".to_owned()));
         };
         match needs.measurer.measure(bytes, submission.modality).await {
-            Ok(measured) => self.judge(cx, table, measured),
+            Ok(measured) => self.judge(cx, table, &measured),
             Err(MeasureError::Verdict(reason)) => Ok(Outcome::RejectAs(Reason::known(reason))),
             Err(MeasureError::Unavailable(detail)) => Err(StageError::Unavailable(detail)),
         }
