@@ -75,13 +75,9 @@ impl HttpRail {
     /// # Errors
     /// When `url` is not of that form.
     pub fn new(url: &str, profile: RailProfile) -> Result<Self, Error> {
-        let uri: Uri = url.parse().map_err(|_| Error::Url {
-            url: url.to_owned(),
-        })?;
+        let uri: Uri = url.parse().map_err(|_| Error::Url { url: url.to_owned() })?;
         if uri.scheme_str() == Some("https") {
-            return Err(Error::Tls {
-                url: url.to_owned(),
-            });
+            return Err(Error::Tls { url: url.to_owned() });
         }
         let authority = uri.authority().filter(|_| {
             uri.scheme_str() == Some("http")
@@ -89,9 +85,7 @@ impl HttpRail {
                 && uri.query().is_none()
         });
         let Some(authority) = authority else {
-            return Err(Error::Url {
-                url: url.to_owned(),
-            });
+            return Err(Error::Url { url: url.to_owned() });
         };
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
@@ -102,29 +96,15 @@ impl HttpRail {
             .pool_max_idle_per_host(MAX_IDLE)
             .build(connector);
         let base = format!("http://{authority}");
-        Ok(Self {
-            profile,
-            wire: Arc::new(Wire {
-                client,
-                base,
-                timeout: ANSWER_TIMEOUT,
-            }),
-        })
+        Ok(Self { profile, wire: Arc::new(Wire { client, base, timeout: ANSWER_TIMEOUT }) })
     }
 
     /// The same rail with another longest time for an answer.
     #[must_use]
     pub fn with_answer_timeout(self, timeout: Duration) -> Self {
         let Wire { client, base, .. } = &*self.wire;
-        let wire = Wire {
-            client: client.clone(),
-            base: base.clone(),
-            timeout,
-        };
-        Self {
-            profile: self.profile,
-            wire: Arc::new(wire),
-        }
+        let wire = Wire { client: client.clone(), base: base.clone(), timeout };
+        Self { profile: self.profile, wire: Arc::new(wire) }
     }
 }
 
@@ -139,10 +119,7 @@ impl Rail for HttpRail {
                 return Ok(Vec::new());
             }
             let body = wire::batch(&batch);
-            let answer = self
-                .wire
-                .call(Method::POST, "/v1/payouts:batch", body)
-                .await?;
+            let answer = self.wire.call(Method::POST, "/v1/payouts:batch", body).await?;
             wire::batch_answers(&batch, &answer).ok_or(MALFORMED)
         })
     }
@@ -153,12 +130,7 @@ impl Rail for HttpRail {
             let keys: Arc<[String]> = keys.into();
             let mut asking = JoinSet::new();
             for lane in 0..lanes {
-                asking.spawn(ask_lane(
-                    Arc::clone(&self.wire),
-                    Arc::clone(&keys),
-                    lane,
-                    lanes,
-                ));
+                asking.spawn(ask_lane(Arc::clone(&self.wire), Arc::clone(&keys), lane, lanes));
             }
             let mut answers = vec![Answer::Unknown; keys.len()];
             let mut failure = None;
@@ -192,9 +164,7 @@ impl Rail for HttpRail {
     }
 }
 
-const MALFORMED: RailError = RailError::Ambiguous {
-    cause: Ambiguity::MalformedAnswer,
-};
+const MALFORMED: RailError = RailError::Ambiguous { cause: Ambiguity::MalformedAnswer };
 
 /// Asks for every `lanes`-th key from `lane` on; stops asking at the first failure, since the
 /// others would most likely share it.
@@ -221,9 +191,9 @@ impl Wire {
         let path = format!("/v1/payouts/{}", utf8_percent_encode(key, NON_ALPHANUMERIC));
         match self.call(Method::GET, &path, Vec::new()).await {
             Ok(answer) => wire::asked(&answer).ok_or(MALFORMED),
-            Err(RailError::Rejected {
-                status: 404, code, ..
-            }) if code == "unknown_key" => Ok(Answer::NotFound),
+            Err(RailError::Rejected { status: 404, code, .. }) if code == "unknown_key" => {
+                Ok(Answer::NotFound)
+            }
             Err(error) => Err(error),
         }
     }
@@ -233,10 +203,7 @@ impl Wire {
         let request = Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.base))
-            .header(
-                CONTENT_TYPE,
-                HeaderValue::from_static("application/x-ndjson"),
-            )
+            .header(CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"))
             .body(Full::new(Bytes::from(body)))
             .map_err(|error| RailError::Rejected {
                 status: 400,
@@ -244,23 +211,16 @@ impl Wire {
                 detail: error.to_string(),
             })?;
         let called = tokio::time::timeout(self.timeout, self.exchange(request)).await;
-        called.unwrap_or(Err(RailError::Ambiguous {
-            cause: Ambiguity::Timeout,
-        }))
+        called.unwrap_or(Err(RailError::Ambiguous { cause: Ambiguity::Timeout }))
     }
 
     async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Bytes, RailError> {
         let answer = self.client.request(request).await.map_err(|error| {
             if error.is_connect() {
                 let cause = Unavailability::NoConnection;
-                RailError::Unavailable {
-                    cause,
-                    retry_after: None,
-                }
+                RailError::Unavailable { cause, retry_after: None }
             } else {
-                RailError::Ambiguous {
-                    cause: Ambiguity::ConnectionBroken,
-                }
+                RailError::Ambiguous { cause: Ambiguity::ConnectionBroken }
             }
         })?;
         let status = answer.status();
@@ -276,43 +236,27 @@ impl Wire {
                 return Err(RailError::Unavailable { cause, retry_after });
             }
             StatusCode::REQUEST_TIMEOUT => {
-                return Err(RailError::Ambiguous {
-                    cause: Ambiguity::Timeout,
-                });
+                return Err(RailError::Ambiguous { cause: Ambiguity::Timeout });
             }
             _ if status.is_server_error() => {
-                let cause = Ambiguity::ServerError {
-                    status: status.as_u16(),
-                };
+                let cause = Ambiguity::ServerError { status: status.as_u16() };
                 return Err(RailError::Ambiguous { cause });
             }
             _ => {}
         }
         let body = body
-            .map_err(|_| RailError::Ambiguous {
-                cause: Ambiguity::ConnectionBroken,
-            })?
+            .map_err(|_| RailError::Ambiguous { cause: Ambiguity::ConnectionBroken })?
             .to_bytes();
         if status.is_client_error() {
             return Err(wire::rejection(status.as_u16(), &body));
         }
-        if status.is_success() {
-            Ok(body)
-        } else {
-            Err(MALFORMED)
-        }
+        if status.is_success() { Ok(body) } else { Err(MALFORMED) }
     }
 }
 
 /// Seconds of a `Retry-After` header (RFC 9110, 10.2.3); its date form is not read.
 fn retry_after(answer: &Response<Incoming>) -> Option<Duration> {
-    let seconds = answer
-        .headers()
-        .get(RETRY_AFTER)?
-        .to_str()
-        .ok()?
-        .parse()
-        .ok()?;
+    let seconds = answer.headers().get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
     Some(Duration::from_secs(seconds))
 }
 
@@ -327,12 +271,7 @@ mod tests {
         }
         for url in ["", "rail", "ftp://a", "http://a/b", "http://a?b", "/a"] {
             let error = HttpRail::new(url, sandbox_profile()).unwrap_err();
-            assert_eq!(
-                error,
-                Error::Url {
-                    url: url.to_owned()
-                }
-            );
+            assert_eq!(error, Error::Url { url: url.to_owned() });
         }
         let error = HttpRail::new("https://a", sandbox_profile()).unwrap_err();
         assert!(matches!(error, Error::Tls { .. }));

@@ -3,10 +3,16 @@
 //! A library with a ten-line program: an author's own binary is
 //! `gristmill::main_with(gristmill::stages![FraudCheck])`.
 
+mod app;
+pub mod audit;
+pub mod cli;
 pub mod clock;
+pub mod checks;
 pub mod config;
 pub mod data_dir;
+pub mod definitions;
 pub mod durable_files;
+pub mod embedded_node;
 pub mod embedded_store;
 pub mod entry_shape;
 pub mod http_rail;
@@ -22,9 +28,17 @@ pub mod media_files;
 pub mod media_root;
 pub mod media_workers;
 pub mod opened;
+mod progress;
 pub mod receipt_check;
 pub mod receipts;
+pub mod report;
 pub mod report_row;
+pub mod run;
 pub mod sandbox_rail;
+pub mod show;
 pub mod toml_file;
 pub mod trace_verify;
+mod verbs;
+
+pub use app::main_with;
+pub use gristmill_actors::stages;

@@ -86,11 +86,7 @@ impl Rail {
         let book = Book::open(&options.book, |line| payouts.replay(line))?;
         payouts.resume();
         let (outages, _) = watch::channel(options.faults.down);
-        Ok(Self {
-            payouts,
-            writer: Writer::start(book)?,
-            outages,
-        })
+        Ok(Self { payouts, writer: Writer::start(book)?, outages })
     }
 
     fn set_faults(&self, faults: Faults) {
@@ -105,9 +101,7 @@ impl Rail {
         reason = "the sandbox is a program of its own with its own clock, outside the node"
     )]
     fn now_ms(&self) -> u64 {
-        let since = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or(Duration::ZERO);
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
         u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
     }
 }
@@ -126,10 +120,9 @@ pub fn serve(options: &Options) -> Result<Running, Error> {
     let (listener, address) = {
         let _inside = runtime.enter();
         let listener = server::listen(options.listen)?;
-        let address = listener.local_addr().map_err(|source| Error::Listen {
-            address: options.listen,
-            source,
-        })?;
+        let address = listener
+            .local_addr()
+            .map_err(|source| Error::Listen { address: options.listen, source })?;
         (listener, address)
     };
     let (stop, stopped) = watch::channel(());
@@ -145,12 +138,7 @@ pub fn serve(options: &Options) -> Result<Running, Error> {
             result.and(closed.map_err(Error::from))
         })
         .map_err(system("start a thread"))?;
-    Ok(Running {
-        address,
-        stop,
-        ended,
-        thread,
-    })
+    Ok(Running { address, stop, ended, thread })
 }
 
 async fn work(
@@ -194,9 +182,7 @@ impl Running {
     /// Why the rail had ended before, or why the rest of the book could not be written.
     pub fn stop(self) -> Result<(), Error> {
         drop(self.stop);
-        self.thread
-            .join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        self.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 }
 

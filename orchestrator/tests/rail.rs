@@ -36,11 +36,7 @@ impl Sandbox {
         let running = sandbox_rail::serve(&options).unwrap();
         let rail = HttpRail::new(&running.url(), sandbox_profile()).unwrap();
         let plain = Client::builder(TokioExecutor::new()).build_http();
-        Self {
-            running,
-            rail,
-            plain,
-        }
+        Self { running, rail, plain }
     }
 
     async fn send(&self, method: &str, path: &str, body: &str) -> Response<Bytes> {
@@ -55,26 +51,16 @@ impl Sandbox {
 
     async fn json(&self, method: &str, path: &str, body: &str) -> (u16, serde_json::Value) {
         let answer = self.send(method, path, body).await;
-        (
-            answer.status().as_u16(),
-            serde_json::from_slice(answer.body()).unwrap(),
-        )
+        (answer.status().as_u16(), serde_json::from_slice(answer.body()).unwrap())
     }
 
     async fn faults(&self, faults: &str) {
-        assert_eq!(
-            self.send("PUT", "/v1/faults", faults).await.status(),
-            204,
-            "{faults}"
-        );
+        assert_eq!(self.send("PUT", "/v1/faults", faults).await.status(), 204, "{faults}");
     }
 
     async fn book(&self) -> Vec<(String, BookState)> {
         let lines = self.rail.book(0).await.unwrap();
-        lines
-            .into_iter()
-            .map(|line| (line.key, line.state))
-            .collect()
+        lines.into_iter().map(|line| (line.key, line.state)).collect()
     }
 }
 
@@ -101,12 +87,7 @@ impl Subject for Sandbox {
 
 fn request(key: &str) -> PayoutRequest {
     let (account, currency) = ("a".to_owned(), "KRW".to_owned());
-    PayoutRequest {
-        key: key.to_owned(),
-        account,
-        currency,
-        minor: 5,
-    }
+    PayoutRequest { key: key.to_owned(), account, currency, minor: 5 }
 }
 
 const BODY: &str = r#"{"account":"a","currency":"KRW","minor":5}"#;
@@ -131,10 +112,7 @@ async fn single_payouts_answer_as_the_contract_says() {
     assert_eq!(sandbox.json("PUT", "/v1/payouts/k%2F1", BODY).await.0, 200);
     let other = BODY.replace('5', "6");
     let (status, problem) = sandbox.json("PUT", "/v1/payouts/k%2F1", &other).await;
-    assert_eq!(
-        (status, &problem["code"]),
-        (409, &"idempotency_key_reused".into())
-    );
+    assert_eq!((status, &problem["code"]), (409, &"idempotency_key_reused".into()));
     let (status, body) = sandbox.json("GET", "/v1/payouts/k%2F1", "").await;
     assert_eq!((status, &body["state"]), (200, &"paid".into()));
     assert_eq!(sandbox.book().await, [("k/1".to_owned(), BookState::Paid)]);
@@ -153,48 +131,12 @@ async fn bad_requests_are_problems_that_name_the_place_and_apply_nothing() {
     let batch = "/v1/payouts:batch";
     for (method, path, body, status, code) in [
         ("PUT", put, "{", 400, "malformed_json"),
-        (
-            "PUT",
-            put,
-            r#"{"account":"a","currency":"KRW","minor":5,"x":1}"#,
-            400,
-            "malformed_json",
-        ),
-        (
-            "PUT",
-            put,
-            r#"{"account":"a","currency":"KRW"}"#,
-            400,
-            "malformed_json",
-        ),
-        (
-            "PUT",
-            put,
-            r#"{"account":"a","currency":"KRW","minor":5.0}"#,
-            400,
-            "malformed_json",
-        ),
-        (
-            "PUT",
-            put,
-            r#"{"account":"","currency":"KRW","minor":5}"#,
-            400,
-            "invalid_account",
-        ),
-        (
-            "PUT",
-            put,
-            r#"{"account":"a","currency":"krw","minor":5}"#,
-            400,
-            "invalid_currency",
-        ),
-        (
-            "PUT",
-            put,
-            r#"{"account":"a","currency":"KRW","minor":0}"#,
-            400,
-            "invalid_minor",
-        ),
+        ("PUT", put, r#"{"account":"a","currency":"KRW","minor":5,"x":1}"#, 400, "malformed_json"),
+        ("PUT", put, r#"{"account":"a","currency":"KRW"}"#, 400, "malformed_json"),
+        ("PUT", put, r#"{"account":"a","currency":"KRW","minor":5.0}"#, 400, "malformed_json"),
+        ("PUT", put, r#"{"account":"","currency":"KRW","minor":5}"#, 400, "invalid_account"),
+        ("PUT", put, r#"{"account":"a","currency":"krw","minor":5}"#, 400, "invalid_currency"),
+        ("PUT", put, r#"{"account":"a","currency":"KRW","minor":0}"#, 400, "invalid_minor"),
         ("PUT", &long_key, BODY, 400, "invalid_key"),
         ("PUT", "/v1/payouts/%ff", BODY, 400, "invalid_key"),
         ("PUT", put, &large, 413, "body_too_large"),
@@ -206,11 +148,7 @@ async fn bad_requests_are_problems_that_name_the_place_and_apply_nothing() {
         ("PUT", "/v1/faults", "fail=2", 400, "invalid_fault"),
     ] {
         let (found, problem) = sandbox.json(method, path, body).await;
-        assert_eq!(
-            (found, &problem["code"]),
-            (status, &code.into()),
-            "{method} {path} {problem}"
-        );
+        assert_eq!((found, &problem["code"]), (status, &code.into()), "{method} {path} {problem}");
     }
     let second = format!("{line}\n{{}}\n");
     let (status, problem) = sandbox.json("POST", batch, &second).await;
@@ -222,9 +160,8 @@ async fn bad_requests_are_problems_that_name_the_place_and_apply_nothing() {
 async fn the_book_outlives_a_restart_and_what_was_pending_is_applied() {
     let dir = tempfile::tempdir().unwrap();
     let sandbox = Sandbox::start(dir.path(), "");
-    let batch: Vec<PayoutRequest> = (0..1_000)
-        .map(|number: u32| request(&number.to_string()))
-        .collect();
+    let batch: Vec<PayoutRequest> =
+        (0..1_000).map(|number: u32| request(&number.to_string())).collect();
     for _ in 0..2 {
         sandbox.rail.submit(batch.clone()).await.unwrap();
     }
@@ -239,41 +176,26 @@ async fn the_book_outlives_a_restart_and_what_was_pending_is_applied() {
     };
     assert!(matches!(
         sandbox_rail::serve(&again),
-        Err(sandbox_rail::Error::Book(
-            sandbox_rail::book::Error::Locked { .. }
-        ))
+        Err(sandbox_rail::Error::Book(sandbox_rail::book::Error::Locked { .. }))
     ));
     sandbox.running.stop().unwrap();
 
     let sandbox = Sandbox::start(dir.path(), "");
     let answers = sandbox.rail.submit(batch).await.unwrap();
-    assert!(
-        answers
-            .iter()
-            .all(|answer| *answer == Answer::Paid { minor: 5 })
-    );
+    assert!(answers.iter().all(|answer| *answer == Answer::Paid { minor: 5 }));
     let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
     while sandbox.rail.ask(vec!["late".to_owned()]).await != Ok(vec![Answer::Paid { minor: 5 }]) {
-        assert!(
-            tokio::time::Instant::now() < deadline,
-            "not applied after the restart"
-        );
+        assert!(tokio::time::Instant::now() < deadline, "not applied after the restart");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let book = sandbox.book().await;
     assert_eq!(book.len(), 1_002);
     assert_eq!(
         book[1_000..],
-        [
-            ("late".to_owned(), BookState::Pending),
-            ("late".to_owned(), BookState::Paid),
-        ]
+        [("late".to_owned(), BookState::Pending), ("late".to_owned(), BookState::Paid),]
     );
     let tail = sandbox.rail.book(1_000).await.unwrap();
-    assert_eq!(
-        tail.iter().map(|line| line.seq).collect::<Vec<_>>(),
-        [1_001, 1_002]
-    );
+    assert_eq!(tail.iter().map(|line| line.seq).collect::<Vec<_>>(), [1_001, 1_002]);
     sandbox.running.stop().unwrap();
     let lines = sandbox_rail::book::Lines::open(dir.path()).unwrap();
     assert_eq!(lines.map(Result::unwrap).count(), 1_002);
@@ -323,10 +245,7 @@ async fn faults_by_chance_are_passed_by_resending_and_strike_the_same_in_every_r
 async fn a_slow_rail_times_out_ambiguously_and_has_paid() {
     let dir = tempfile::tempdir().unwrap();
     let sandbox = Sandbox::start(dir.path(), "slow_ms=60000");
-    let hasty = sandbox
-        .rail
-        .clone()
-        .with_answer_timeout(Duration::from_millis(200));
+    let hasty = sandbox.rail.clone().with_answer_timeout(Duration::from_millis(200));
     let error = hasty.submit(vec![request("k")]).await.unwrap_err();
     assert!(error.is_ambiguous(), "{error}");
     sandbox.faults("").await;
@@ -346,20 +265,11 @@ async fn a_rail_that_is_not_there_is_unavailable() {
         let error = fresh.submit(vec![request("l")]).await.unwrap_err();
         if error.is_unavailable() {
             let cause = Unavailability::NoConnection;
-            assert_eq!(
-                error,
-                RailError::Unavailable {
-                    cause,
-                    retry_after: None
-                }
-            );
+            assert_eq!(error, RailError::Unavailable { cause, retry_after: None });
             break;
         }
         assert!(tokio::time::Instant::now() < deadline, "{error}");
     }
-    let error = fresh
-        .ask(vec!["k".to_owned(), "l".to_owned()])
-        .await
-        .unwrap_err();
+    let error = fresh.ask(vec!["k".to_owned(), "l".to_owned()]).await.unwrap_err();
     assert!(error.is_unavailable());
 }

@@ -297,11 +297,7 @@ impl ScoreTable {
         for factor in &self.factors {
             factor.validate(table, known)?;
         }
-        let weights: i64 = self
-            .factors
-            .iter()
-            .map(|factor| i64::from(factor.weight))
-            .sum();
+        let weights: i64 = self.factors.iter().map(|factor| i64::from(factor.weight)).sum();
         let most = i64::from(MAX_WEIGHT) * self.factors.len() as i64;
         in_range(table, "weight", "all factors", weights, (1, most))
     }
@@ -315,12 +311,7 @@ impl ScoreTable {
             let value = look_up(measures, &gate.measure)?;
             if let Some(bound) = gate.broken_by(value) {
                 let (reason, measure) = (gate.reason, gate.measure.clone());
-                return Ok(Verdict::Gate {
-                    reason,
-                    measure,
-                    value,
-                    bound,
-                });
+                return Ok(Verdict::Gate { reason, measure, value, bound });
             }
         }
         let mut factors = Vec::with_capacity(self.factors.len());
@@ -331,11 +322,7 @@ impl ScoreTable {
             sum += points * i64::from(rule.weight);
             weights += i64::from(rule.weight);
             worst = worst.min(points);
-            factors.push(Factor {
-                measure: rule.measure.clone(),
-                value,
-                points,
-            });
+            factors.push(Factor { measure: rule.measure.clone(), value, points });
         }
         // One division, rounded down, so that no intermediate rounding can differ.
         let share = i64::from(self.worst_bp);
@@ -350,23 +337,13 @@ impl GateRule {
     fn validate(&self, table: &'static str, known: &[&str]) -> Result<(), Error> {
         check_name(table, &self.measure, known)?;
         for bound in [self.min, self.max].into_iter().flatten() {
-            in_range(
-                table,
-                "bound",
-                &self.measure,
-                bound,
-                (-MAX_MEASURE, MAX_MEASURE),
-            )?;
+            in_range(table, "bound", &self.measure, bound, (-MAX_MEASURE, MAX_MEASURE))?;
         }
         match (self.min, self.max) {
-            (None, None) => Err(Error::Gate {
-                table,
-                measure: self.measure.clone(),
-            }),
-            (Some(min), Some(max)) if min > max => Err(Error::Gate {
-                table,
-                measure: self.measure.clone(),
-            }),
+            (None, None) => Err(Error::Gate { table, measure: self.measure.clone() }),
+            (Some(min), Some(max)) if min > max => {
+                Err(Error::Gate { table, measure: self.measure.clone() })
+            }
             _ => Ok(()),
         }
     }
@@ -382,35 +359,22 @@ impl FactorRule {
     fn validate(&self, table: &'static str, known: &[&str]) -> Result<(), Error> {
         let name = &self.measure;
         check_name(table, name, known)?;
-        in_range(
-            table,
-            "weight",
-            name,
-            i64::from(self.weight),
-            (0, i64::from(MAX_WEIGHT)),
-        )?;
+        in_range(table, "weight", name, i64::from(self.weight), (0, i64::from(MAX_WEIGHT)))?;
         in_count(table, "points", self.points.len(), (1, MAX_POINTS))?;
         for (measure, points) in &self.points {
             in_range(table, "bound", name, *measure, (-MAX_MEASURE, MAX_MEASURE))?;
             in_range(table, "points", name, *points, (0, MAX_SCORE))?;
         }
         if self.points.windows(2).any(|pair| pair[0].0 >= pair[1].0) {
-            return Err(Error::Unsorted {
-                table,
-                measure: name.clone(),
-            });
+            return Err(Error::Unsorted { table, measure: name.clone() });
         }
         Ok(())
     }
 
     /// The points for a value: on the line between its neighbours, rounded down.
     fn points(&self, value: i64) -> i64 {
-        let above = self
-            .points
-            .partition_point(|(measure, _)| *measure <= value);
-        let left = above
-            .checked_sub(1)
-            .and_then(|index| self.points.get(index));
+        let above = self.points.partition_point(|(measure, _)| *measure <= value);
+        let left = above.checked_sub(1).and_then(|index| self.points.get(index));
         match (left, self.points.get(above)) {
             (Some((x0, y0)), Some((x1, y1))) => y0 + ((y1 - y0) * (value - x0)).div_euclid(x1 - x0),
             (Some((_, y)), None) | (None, Some((_, y))) => *y,
@@ -420,19 +384,14 @@ impl FactorRule {
 }
 
 fn look_up(measures: &BTreeMap<&str, i64>, name: &str) -> Result<i64, Error> {
-    measures.get(name).copied().ok_or_else(|| Error::Missing {
-        measure: name.to_owned(),
-    })
+    measures.get(name).copied().ok_or_else(|| Error::Missing { measure: name.to_owned() })
 }
 
 fn check_name(table: &'static str, name: &str, known: &[&str]) -> Result<(), Error> {
     if known.contains(&name) {
         Ok(())
     } else {
-        Err(Error::UnknownMeasure {
-            table,
-            measure: name.to_owned(),
-        })
+        Err(Error::UnknownMeasure { table, measure: name.to_owned() })
     }
 }
 
@@ -446,14 +405,7 @@ fn in_range(
     if (min..=max).contains(&value) {
         Ok(())
     } else {
-        Err(Error::Range {
-            table,
-            what,
-            measure: measure.to_owned(),
-            value,
-            min,
-            max,
-        })
+        Err(Error::Range { table, what, measure: measure.to_owned(), value, min, max })
     }
 }
 
@@ -466,13 +418,7 @@ fn in_count(
     if (min..=max).contains(&count) {
         Ok(())
     } else {
-        Err(Error::Count {
-            table,
-            what,
-            count,
-            min,
-            max,
-        })
+        Err(Error::Count { table, what, count, min, max })
     }
 }
 

@@ -40,19 +40,8 @@ struct Problem<'a> {
 
 pub(super) fn batch(batch: &[PayoutRequest]) -> Vec<u8> {
     let mut body = Vec::with_capacity(batch.len() * 160);
-    for PayoutRequest {
-        key,
-        account,
-        currency,
-        minor,
-    } in batch
-    {
-        let line = OrderLine {
-            key,
-            account,
-            currency,
-            minor: *minor,
-        };
+    for PayoutRequest { key, account, currency, minor } in batch {
+        let line = OrderLine { key, account, currency, minor: *minor };
         serde_json::to_writer(&mut body, &line)
             .expect("an order has string keys and is written to memory");
         body.push(b'\n');
@@ -69,18 +58,13 @@ pub(super) fn batch_answers(batch: &[PayoutRequest], body: &[u8]) -> Option<Vec<
         let answer = line.answer()?;
         answers.entry(line.key).or_insert(answer);
     }
-    let answer = |request: &PayoutRequest| {
-        answers
-            .remove(request.key.as_str())
-            .unwrap_or(Answer::Unknown)
-    };
+    let answer =
+        |request: &PayoutRequest| answers.remove(request.key.as_str()).unwrap_or(Answer::Unknown);
     Some(batch.iter().map(answer).collect())
 }
 
 pub(super) fn asked(body: &[u8]) -> Option<Answer> {
-    serde_json::from_slice::<AnswerLine<'_>>(body)
-        .ok()?
-        .answer()
+    serde_json::from_slice::<AnswerLine<'_>>(body).ok()?.answer()
 }
 
 /// The lines of a page of the book, if they carry on from `after`.
@@ -101,16 +85,9 @@ pub(super) fn book_lines(body: &[u8], after: u64) -> Option<Vec<BookLine>> {
 pub(super) fn rejection(status: u16, body: &[u8]) -> RailError {
     let (code, detail) = match serde_json::from_slice::<Problem<'_>>(body) {
         Ok(Problem { code, detail }) => (words(&code), words(&detail)),
-        Err(_) => (
-            "no_problem_given".to_owned(),
-            words(&String::from_utf8_lossy(body)),
-        ),
+        Err(_) => ("no_problem_given".to_owned(), words(&String::from_utf8_lossy(body))),
     };
-    RailError::Rejected {
-        status,
-        code,
-        detail,
-    }
+    RailError::Rejected { status, code, detail }
 }
 
 fn words(text: &str) -> String {
@@ -120,17 +97,12 @@ fn words(text: &str) -> String {
 fn lines(body: &[u8]) -> impl Iterator<Item = &[u8]> {
     let body = body.strip_suffix(b"\n").unwrap_or(body);
     // An empty body holds no line, though splitting it gives one.
-    body.split(|byte| *byte == b'\n')
-        .filter(move |_| !body.is_empty())
+    body.split(|byte| *byte == b'\n').filter(move |_| !body.is_empty())
 }
 
 impl AnswerLine<'_> {
     fn answer(&self) -> Option<Answer> {
-        let code = || {
-            self.code
-                .as_deref()
-                .map_or_else(|| "no_code_given".to_owned(), words)
-        };
+        let code = || self.code.as_deref().map_or_else(|| "no_code_given".to_owned(), words);
         match (self.status, self.state) {
             (200..=299, Some(BookState::Paid)) => Some(Answer::Paid { minor: self.minor? }),
             (200..=299, Some(BookState::Pending)) => Some(Answer::Pending),
@@ -151,12 +123,7 @@ mod tests {
 
     fn request(key: &str) -> PayoutRequest {
         let (account, currency) = ("a".to_owned(), "KRW".to_owned());
-        PayoutRequest {
-            key: key.to_owned(),
-            account,
-            currency,
-            minor: 5,
-        }
+        PayoutRequest { key: key.to_owned(), account, currency, minor: 5 }
     }
 
     #[test]
@@ -168,16 +135,9 @@ mod tests {
 {"key":"d","status":400,"state":null,"code":"invalid_minor"}
 "#;
         let batch = ["a", "b", "c", "d", "e"].map(request);
-        let failed = Answer::Failed {
-            code: "invalid_minor".to_owned(),
-        };
-        let expected = [
-            Answer::Paid { minor: 5 },
-            Answer::Conflict,
-            Answer::Unknown,
-            failed,
-            Answer::Unknown,
-        ];
+        let failed = Answer::Failed { code: "invalid_minor".to_owned() };
+        let expected =
+            [Answer::Paid { minor: 5 }, Answer::Conflict, Answer::Unknown, failed, Answer::Unknown];
         assert_eq!(batch_answers(&batch, body).unwrap(), expected);
     }
 
@@ -191,16 +151,9 @@ mod tests {
             r#"{"key":"a","status":200,"state":"gone","minor":1}"#,
             "\n\n",
         ] {
-            assert_eq!(
-                batch_answers(&[request("a")], body.as_bytes()),
-                None,
-                "{body}"
-            );
+            assert_eq!(batch_answers(&[request("a")], body.as_bytes()), None, "{body}");
         }
-        assert_eq!(
-            batch_answers(&[request("a")], b""),
-            Some(vec![Answer::Unknown])
-        );
+        assert_eq!(batch_answers(&[request("a")], b""), Some(vec![Answer::Unknown]));
     }
 
     #[test]

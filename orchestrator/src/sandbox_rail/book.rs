@@ -99,10 +99,7 @@ impl Book {
             let Some(line) = lines.next() else { break };
             let line = line?;
             if line.seq != last + 1 {
-                let corruption = Corruption::Sequence {
-                    expected: last + 1,
-                    found: line.seq,
-                };
+                let corruption = Corruption::Sequence { expected: last + 1, found: line.seq };
                 return Err(lines.corrupt(corruption));
             }
             if last.is_multiple_of(INDEX_STEP) {
@@ -116,14 +113,7 @@ impl Book {
         file.sync_all().map_err(failed("sync", &path))?;
         let directory = File::open(dir).map_err(failed("open", dir))?;
         directory.sync_all().map_err(failed("sync", dir))?;
-        Ok(Self {
-            file,
-            path,
-            bytes,
-            last,
-            index,
-            lock,
-        })
+        Ok(Self { file, path, bytes, last, index, lock })
     }
 }
 
@@ -136,20 +126,14 @@ fn lock(path: &Path) -> Result<File, Error> {
         .map_err(failed("open", path))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(Error::Locked {
-            path: path.to_owned(),
-        }),
+        Err(TryLockError::WouldBlock) => Err(Error::Locked { path: path.to_owned() }),
         Err(TryLockError::Error(source)) => Err(failed("lock", path)(source)),
     }
 }
 
 pub(super) fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
     let path = path.to_owned();
-    move |source| Error::Io {
-        action,
-        path,
-        source,
-    }
+    move |source| Error::Io { action, path, source }
 }
 
 /// The lines of a book's file in the order of the file, for the auditor and for replay.
@@ -180,21 +164,11 @@ impl Lines {
         let file = file.try_clone().map_err(failed("read", path))?;
         let reader = BufReader::with_capacity(256 * 1024, file);
         let path = path.to_owned();
-        Ok(Self {
-            reader,
-            path,
-            buffer: Vec::new(),
-            number: 0,
-            bytes: 0,
-        })
+        Ok(Self { reader, path, buffer: Vec::new(), number: 0, bytes: 0 })
     }
 
     fn corrupt(&self, corruption: Corruption) -> Error {
-        Error::Corrupt {
-            path: self.path.clone(),
-            line: self.number,
-            corruption,
-        }
+        Error::Corrupt { path: self.path.clone(), line: self.number, corruption }
     }
 
     fn read(&mut self) -> Result<Option<BookLine>, Error> {
@@ -209,11 +183,7 @@ impl Lines {
         if self.buffer.last() != Some(&b'\n') {
             let whole = read < MAX_BOOK_LINE;
             self.number += 1;
-            return if whole {
-                Ok(None)
-            } else {
-                Err(self.corrupt(Corruption::TooLong))
-            };
+            return if whole { Ok(None) } else { Err(self.corrupt(Corruption::TooLong)) };
         }
         self.number += 1;
         let line = serde_json::from_slice(&self.buffer)
@@ -244,10 +214,7 @@ mod tests {
 
     fn written(text: &str) -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
-        File::create(dir.path().join(BOOK_FILE))
-            .unwrap()
-            .write_all(text.as_bytes())
-            .unwrap();
+        File::create(dir.path().join(BOOK_FILE)).unwrap().write_all(text.as_bytes()).unwrap();
         dir
     }
 
@@ -270,30 +237,15 @@ mod tests {
     #[test]
     fn a_corrupt_line_is_refused_by_number_and_left_alone() {
         for (text, expected) in [
-            (
-                format!("{FIRST}\nx{SECOND}\n"),
-                "line 2 is corrupt: expected value",
-            ),
-            (
-                format!("{FIRST}\n{FIRST}\n"),
-                "line 2 is corrupt: sequence number 1 where 2 belongs",
-            ),
-            (
-                format!("{SECOND}\n"),
-                "line 1 is corrupt: sequence number 2 where 1 belongs",
-            ),
-            (
-                format!("{FIRST}\n{}", "x".repeat(5_000)),
-                "line 2 is corrupt: longer than 4096",
-            ),
+            (format!("{FIRST}\nx{SECOND}\n"), "line 2 is corrupt: expected value"),
+            (format!("{FIRST}\n{FIRST}\n"), "line 2 is corrupt: sequence number 1 where 2 belongs"),
+            (format!("{SECOND}\n"), "line 1 is corrupt: sequence number 2 where 1 belongs"),
+            (format!("{FIRST}\n{}", "x".repeat(5_000)), "line 2 is corrupt: longer than 4096"),
         ] {
             let dir = written(&text);
             let error = open(dir.path()).err().unwrap().to_string();
             assert!(error.contains(expected), "{error}");
-            assert_eq!(
-                std::fs::read_to_string(dir.path().join(BOOK_FILE)).unwrap(),
-                text
-            );
+            assert_eq!(std::fs::read_to_string(dir.path().join(BOOK_FILE)).unwrap(), text);
         }
     }
 
@@ -309,10 +261,7 @@ mod tests {
     #[test]
     fn the_auditor_reads_repeated_lines_too() {
         let dir = written(&format!("{FIRST}\n{FIRST}\n"));
-        let lines: Vec<BookLine> = Lines::open(dir.path())
-            .unwrap()
-            .map(Result::unwrap)
-            .collect();
+        let lines: Vec<BookLine> = Lines::open(dir.path()).unwrap().map(Result::unwrap).collect();
         assert_eq!(lines.len(), 2);
     }
 }

@@ -101,9 +101,9 @@ impl Faults {
             return Ok(Self::default());
         }
         let pairs = text.split(',').map(|setting| {
-            let (name, value) = setting.split_once('=').ok_or_else(|| Error::NotAPair {
-                setting: setting.to_owned(),
-            })?;
+            let (name, value) = setting
+                .split_once('=')
+                .ok_or_else(|| Error::NotAPair { setting: setting.to_owned() })?;
             Ok((name.trim().to_owned(), value.trim().to_owned()))
         });
         Self::from_pairs(pairs)
@@ -141,11 +141,8 @@ impl Faults {
     }
 
     fn set(&mut self, name: &str, value: &str) -> Result<(), Error> {
-        let bad = |expected| Error::Value {
-            name: name.to_owned(),
-            expected,
-            value: value.to_owned(),
-        };
+        let bad =
+            |expected| Error::Value { name: name.to_owned(), expected, value: value.to_owned() };
         let probability =
             || Probability::parse(value).ok_or_else(|| bad("a probability from 0 to 1"));
         match name {
@@ -167,17 +164,12 @@ impl Faults {
             }
             "down" => {
                 let outage = value.split_once('@').and_then(|(lasts, starts)| {
-                    Some(Outage {
-                        lasts: duration(lasts)?,
-                        starts: duration(starts)?,
-                    })
+                    Some(Outage { lasts: duration(lasts)?, starts: duration(starts)? })
                 });
                 self.down = Some(outage.ok_or_else(|| bad("a duration and a start, 10s@30s"))?);
             }
             _ => {
-                return Err(Error::Unknown {
-                    name: name.to_owned(),
-                });
+                return Err(Error::Unknown { name: name.to_owned() });
             }
         }
         Ok(())
@@ -229,9 +221,7 @@ pub(super) fn roll(seed: u64, purpose: &str, subject: u128, attempt: u32) -> u64
 
 /// The first `N` bytes of a SHA-256 hash.
 pub(super) fn first<const N: usize>(digest: &[u8]) -> [u8; N] {
-    *digest
-        .first_chunk()
-        .expect("a SHA-256 hash has 32 bytes, more than is ever asked for")
+    *digest.first_chunk().expect("a SHA-256 hash has 32 bytes, more than is ever asked for")
 }
 
 fn duration(text: &str) -> Option<Duration> {
@@ -265,51 +255,27 @@ mod tests {
         assert_eq!(faults.slow, Duration::from_millis(500));
         assert_eq!(faults.fail, Probability(BILLION / 100));
         assert_eq!(faults.forget_keys_after, Some(Duration::from_secs(60)));
-        let down = Outage {
-            lasts: Duration::from_secs(10),
-            starts: Duration::from_secs(30),
-        };
+        let down = Outage { lasts: Duration::from_secs(10), starts: Duration::from_secs(30) };
         assert_eq!(faults.down, Some(down));
         let json = br#"{"lost_reply": 0.1, "down": "10s@30s"}"#;
-        assert_eq!(
-            Faults::from_json(json),
-            Faults::parse("lost_reply=0.1,down=10s@30s")
-        );
+        assert_eq!(Faults::from_json(json), Faults::parse("lost_reply=0.1,down=10s@30s"));
     }
 
     #[test]
     fn bad_settings_are_named() {
         for (text, message) in [
             ("lost_reply", "fault \"lost_reply\" is not name=value"),
-            (
-                "fail=2",
-                "fault fail needs a probability from 0 to 1, not \"2\"",
-            ),
-            (
-                "fail=NaN",
-                "fault fail needs a probability from 0 to 1, not \"NaN\"",
-            ),
+            ("fail=2", "fault fail needs a probability from 0 to 1, not \"2\""),
+            ("fail=NaN", "fault fail needs a probability from 0 to 1, not \"NaN\""),
             ("fail=0,fail=0", "fault fail is given twice"),
-            (
-                "slow_ms=-1",
-                "fault slow_ms needs milliseconds up to 600000, not \"-1\"",
-            ),
-            (
-                "down=10s",
-                "fault down needs a duration and a start, 10s@30s, not \"10s\"",
-            ),
-            (
-                "forget_keys_after=99999999999h",
-                "fault forget_keys_after needs a duration such",
-            ),
+            ("slow_ms=-1", "fault slow_ms needs milliseconds up to 600000, not \"-1\""),
+            ("down=10s", "fault down needs a duration and a start, 10s@30s, not \"10s\""),
+            ("forget_keys_after=99999999999h", "fault forget_keys_after needs a duration such"),
         ] {
             let error = Faults::parse(text).unwrap_err().to_string();
             assert!(error.starts_with(message), "{text}: {error}");
         }
-        assert!(matches!(
-            Faults::parse("slow=1"),
-            Err(Error::Unknown { .. })
-        ));
+        assert!(matches!(Faults::parse("slow=1"), Err(Error::Unknown { .. })));
         assert_eq!(Faults::from_json(b"[]"), Err(Error::NotAnObject));
     }
 
@@ -317,9 +283,7 @@ mod tests {
     fn a_fault_strikes_as_often_as_it_says_and_the_same_each_time() {
         let tenth = Probability::parse("0.1").unwrap();
         let strikes = |seed| {
-            (0..10_000_u128)
-                .filter(|subject| tenth.strikes(seed, "fail", *subject, 0))
-                .count()
+            (0..10_000_u128).filter(|subject| tenth.strikes(seed, "fail", *subject, 0)).count()
         };
         assert!((900..1_100).contains(&strikes(1)));
         assert_eq!(strikes(2), strikes(2));

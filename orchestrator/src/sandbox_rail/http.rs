@@ -66,15 +66,11 @@ pub(super) async fn answer(
         "/v1/faults" => return Ok(not_allowed("PUT")),
         _ => {}
     }
-    let fate = rail
-        .payouts
-        .fate(&[method.as_str().as_bytes(), path.as_bytes(), &body]);
+    let fate = rail.payouts.fate(&[method.as_str().as_bytes(), path.as_bytes(), &body]);
     match fate {
         Fate::TooManyRequests => {
             let mut answer = problem(429, "too_many_requests", "try again after the time named");
-            answer
-                .headers_mut()
-                .insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
             return Ok(answer);
         }
         Fate::ServerError => return Ok(problem(500, "internal", "something went wrong")),
@@ -82,19 +78,12 @@ pub(super) async fn answer(
     }
     let answer = payouts(&rail, &method, path, &body)?;
     // What was said must be durable, and so must what another request in flight has changed.
-    rail.writer
-        .flushed(rail.writer.last())
-        .await
-        .map_err(|_| NoAnswer)?;
+    rail.writer.flushed(rail.writer.last()).await.map_err(|_| NoAnswer)?;
     let slow = rail.payouts.slow();
     if !slow.is_zero() {
         tokio::time::sleep(slow).await;
     }
-    if fate == Fate::LostReply {
-        Err(NoAnswer)
-    } else {
-        Ok(answer)
-    }
+    if fate == Fate::LostReply { Err(NoAnswer) } else { Ok(answer) }
 }
 
 async fn read(body: Incoming) -> Result<Bytes, Answer> {
@@ -105,36 +94,20 @@ async fn read(body: Incoming) -> Result<Bytes, Answer> {
             Err(problem(413, "body_too_large", "a body has at most 2 MiB"))
         }
         Ok(Err(_)) => Err(problem(400, "body_broken", "the body ended early")),
-        Err(_) => Err(problem(
-            408,
-            "body_too_slow",
-            "the body took longer than 30 seconds",
-        )),
+        Err(_) => Err(problem(408, "body_too_slow", "the body took longer than 30 seconds")),
     }
 }
 
 fn payouts(rail: &Rail, method: &Method, path: &str, body: &[u8]) -> Result<Answer, NoAnswer> {
     if path == "/v1/payouts:batch" {
         let post = *method == Method::POST;
-        return Ok(if post {
-            batch(rail, body)
-        } else {
-            not_allowed("POST")
-        });
+        return Ok(if post { batch(rail, body) } else { not_allowed("POST") });
     }
     let Some(key) = path.strip_prefix("/v1/payouts/") else {
-        return Ok(problem(
-            404,
-            "no_such_path",
-            "there is nothing at this path",
-        ));
+        return Ok(problem(404, "no_such_path", "there is nothing at this path"));
     };
     let Ok(key) = percent_decode_str(key).decode_utf8() else {
-        return Ok(problem(
-            400,
-            "invalid_key",
-            "the key in the path is not UTF-8",
-        ));
+        return Ok(problem(400, "invalid_key", "the key in the path is not UTF-8"));
     };
     match *method {
         Method::GET => Ok(rail.payouts.ask(&key).map_or_else(
@@ -151,33 +124,17 @@ fn put(rail: &Rail, key: &str, body: &[u8]) -> Result<Answer, NoAnswer> {
         Ok(body) => body,
         Err(error) => return Ok(problem(400, "malformed_json", &error.to_string())),
     };
-    let PayoutBody {
-        account,
-        currency,
-        minor,
-    } = body;
-    let order = Order {
-        key: key.into(),
-        account,
-        currency,
-        minor,
-    };
-    if let Err(Invalid {
-        field,
-        code,
-        detail,
-    }) = order.check()
-    {
+    let PayoutBody { account, currency, minor } = body;
+    let order = Order { key: key.into(), account, currency, minor };
+    if let Err(Invalid { field, code, detail }) = order.check() {
         return Ok(located(400, code, detail, Some(field), None));
     }
     let (first, second) = rail.payouts.submit(&order, &rail.writer, rail.now_ms());
     let reply = second.unwrap_or(first);
     match StatusCode::from_u16(reply.status) {
-        Ok(StatusCode::CONFLICT) => Ok(problem(
-            409,
-            "idempotency_key_reused",
-            "the key was used with another body",
-        )),
+        Ok(StatusCode::CONFLICT) => {
+            Ok(problem(409, "idempotency_key_reused", "the key was used with another body"))
+        }
         Ok(StatusCode::GATEWAY_TIMEOUT) | Err(_) => Err(NoAnswer),
         Ok(status) => Ok(json(status, &reply)),
     }
@@ -203,16 +160,7 @@ fn batch(rail: &Rail, body: &[u8]) -> Answer {
     for order in &orders {
         if let Err(Invalid { code, .. }) = order.check() {
             let (key, code) = (order.key.as_ref(), Some(code));
-            write(
-                &mut answer,
-                &Reply {
-                    key,
-                    status: 400,
-                    state: None,
-                    minor: None,
-                    code,
-                },
-            );
+            write(&mut answer, &Reply { key, status: 400, state: None, minor: None, code });
             continue;
         }
         let (first, second) = rail.payouts.submit(order, &rail.writer, now_ms);
@@ -279,17 +227,13 @@ fn json(status: StatusCode, value: &impl Serialize) -> Answer {
 fn respond(status: StatusCode, content_type: &'static str, body: Vec<u8>) -> Answer {
     let mut answer = Response::new(Full::new(Bytes::from(body)));
     *answer.status_mut() = status;
-    answer
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     answer
 }
 
 fn not_allowed(methods: &'static str) -> Answer {
     let mut answer = problem(405, "method_not_allowed", "the path takes other methods");
-    answer
-        .headers_mut()
-        .insert(ALLOW, HeaderValue::from_static(methods));
+    answer.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
     answer
 }
 

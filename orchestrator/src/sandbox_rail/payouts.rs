@@ -104,36 +104,20 @@ impl Order<'_> {
     pub(super) fn check(&self) -> Result<(), Invalid> {
         if !is_name(&self.key, MAX_KEY_CHARS) {
             let detail = "a key has 1 to 300 characters, none of them a control character";
-            return Err(Invalid {
-                field: "key",
-                code: "invalid_key",
-                detail,
-            });
+            return Err(Invalid { field: "key", code: "invalid_key", detail });
         }
         if !is_name(&self.account, MAX_ACCOUNT_CHARS) {
             let detail = "an account has 1 to 128 characters, none of them a control character";
-            return Err(Invalid {
-                field: "account",
-                code: "invalid_account",
-                detail,
-            });
+            return Err(Invalid { field: "account", code: "invalid_account", detail });
         }
         if self.currency.len() != 3 || !self.currency.bytes().all(|byte| byte.is_ascii_uppercase())
         {
             let detail = "a currency is three capital letters (ISO 4217)";
-            return Err(Invalid {
-                field: "currency",
-                code: "invalid_currency",
-                detail,
-            });
+            return Err(Invalid { field: "currency", code: "invalid_currency", detail });
         }
         if !(1..=MAX_MINOR).contains(&self.minor) {
             let detail = "an amount is 1 to 9007199254740991 minor units";
-            return Err(Invalid {
-                field: "minor",
-                code: "invalid_minor",
-                detail,
-            });
+            return Err(Invalid { field: "minor", code: "invalid_minor", detail });
         }
         Ok(())
     }
@@ -169,11 +153,7 @@ impl Payouts {
             late_lines: HashMap::new(),
             attempts: HashMap::new(),
         };
-        Self {
-            state: Mutex::new(state),
-            seed,
-            late: Notify::new(),
-        }
+        Self { state: Mutex::new(state), seed, late: Notify::new() }
     }
 
     /// Learns a line of the book.
@@ -198,25 +178,13 @@ impl Payouts {
             .get(&id)
             .filter(|entry| entry.phase == Phase::Pending)
             .map_or(line.at_ms, |entry| entry.at_ms);
-        state.entries.insert(
-            id,
-            Entry {
-                body,
-                minor: line.minor,
-                at_ms,
-                phase,
-            },
-        );
+        state.entries.insert(id, Entry { body, minor: line.minor, at_ms, phase });
     }
 
     /// Makes what the book left pending due at once.
     pub(super) fn resume(&self) {
         let mut state = self.lock();
-        state.late = state
-            .late_lines
-            .keys()
-            .map(|id| Reverse((0, *id)))
-            .collect();
+        state.late = state.late_lines.keys().map(|id| Reverse((0, *id))).collect();
     }
 
     /// Replaces the fault settings.
@@ -234,18 +202,13 @@ impl Payouts {
     /// Decides how a request fares. `content` is all that makes it the same request when resent.
     pub(super) fn fate(&self, content: &[&[u8]]) -> Fate {
         let mut state = self.lock();
-        let State {
-            faults, attempts, ..
-        } = &mut *state;
+        let State { faults, attempts, .. } = &mut *state;
         let fates = [
             (faults.http_429, "http_429", Fate::TooManyRequests),
             (faults.http_500, "http_500", Fate::ServerError),
             (faults.lost_reply, "lost_reply", Fate::LostReply),
         ];
-        if fates
-            .iter()
-            .all(|(probability, ..)| *probability == Probability::NEVER)
-        {
+        if fates.iter().all(|(probability, ..)| *probability == Probability::NEVER) {
             return Fate::Answered;
         }
         let mut digest = Sha256::new();
@@ -289,25 +252,12 @@ impl Payouts {
         let strikes = |probability: Probability, name| probability.strikes(self.seed, name, id, 0);
         let late = strikes(state.faults.late_apply, "late_apply") && state.late.len() < MAX_LATE;
         let twice = strikes(state.faults.duplicate, "duplicate");
-        let outcome = if strikes(state.faults.fail, "fail") {
-            Phase::Failed
-        } else {
-            Phase::Paid
-        };
-        let mut entry = Entry {
-            body,
-            minor: order.minor,
-            at_ms: now_ms,
-            phase: outcome,
-        };
+        let outcome = if strikes(state.faults.fail, "fail") { Phase::Failed } else { Phase::Paid };
+        let mut entry = Entry { body, minor: order.minor, at_ms: now_ms, phase: outcome };
         let mut line = order.line(BookState::Pending, now_ms);
         if late {
             let number = roll(self.seed, "late", id, 0);
-            entry.phase = if number & 1 == 0 {
-                Phase::Pending
-            } else {
-                Phase::Hidden
-            };
+            entry.phase = if number & 1 == 0 { Phase::Pending } else { Phase::Hidden };
             let spread = millis(LATE_AT_MOST) - millis(LATE_AT_LEAST);
             let due = now_ms + millis(LATE_AT_LEAST) + (number >> 1) % spread;
             state.late.push(Reverse((due, id)));
@@ -350,11 +300,7 @@ impl Payouts {
             };
             let failed = state.faults.fail.strikes(self.seed, "fail", id, 0);
             let outcome = if failed { Phase::Failed } else { Phase::Paid };
-            line.state = if failed {
-                BookState::Failed
-            } else {
-                BookState::Paid
-            };
+            line.state = if failed { BookState::Failed } else { BookState::Paid };
             line.at_ms = now_ms;
             writer.append(&mut line);
             if let Some(entry) = state.entries.get_mut(&id) {
@@ -364,9 +310,7 @@ impl Payouts {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state
-            .lock()
-            .expect("nobody panics while holding the payouts")
+        self.state.lock().expect("nobody panics while holding the payouts")
     }
 }
 
@@ -384,13 +328,7 @@ impl Phase {
 impl Entry {
     fn reply<'a>(&self, key: &'a str, status: u16, state: BookState) -> Reply<'a> {
         let code = (state == BookState::Failed).then_some(REFUSED);
-        Reply {
-            key,
-            status,
-            state: Some(state),
-            minor: Some(self.minor),
-            code,
-        }
+        Reply { key, status, state: Some(state), minor: Some(self.minor), code }
     }
 
     /// The reply to the request that made this entry.
@@ -398,13 +336,7 @@ impl Entry {
         match self.phase.shown() {
             Some(BookState::Pending) => self.reply(key, 202, BookState::Pending),
             Some(state) => self.reply(key, 201, state),
-            None => Reply {
-                key,
-                status: 504,
-                state: None,
-                minor: None,
-                code: Some("no_answer"),
-            },
+            None => Reply { key, status: 504, state: None, minor: None, code: Some("no_answer") },
         }
     }
 
@@ -412,13 +344,7 @@ impl Entry {
     fn repeat<'a>(&mut self, key: &'a str, body: u64) -> Reply<'a> {
         if self.body != body {
             let code = Some("idempotency_key_reused");
-            return Reply {
-                key,
-                status: 409,
-                state: None,
-                minor: None,
-                code,
-            };
+            return Reply { key, status: 409, state: None, minor: None, code };
         }
         if self.phase == Phase::Hidden {
             // What was once said to be pending must not be unknown later.

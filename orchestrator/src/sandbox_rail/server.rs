@@ -26,11 +26,7 @@ const BACKLOG: u32 = 1_024;
 /// Listens on `address`. The address can be taken again at once after the listener is gone.
 pub(super) fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
     let bind = || {
-        let socket = if address.is_ipv4() {
-            TcpSocket::new_v4()?
-        } else {
-            TcpSocket::new_v6()?
-        };
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
         socket.listen(BACKLOG)

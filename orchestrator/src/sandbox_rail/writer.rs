@@ -50,25 +50,9 @@ pub(super) struct Closed;
 impl Writer {
     /// Starts the thread that writes to `book`.
     pub(super) fn start(book: Book) -> Result<Self, Error> {
-        let Book {
-            file,
-            path,
-            bytes,
-            last,
-            index,
-            lock,
-        } = book;
-        let buffer = Buffer {
-            lines: Vec::new(),
-            last,
-            bytes,
-            index,
-            closed: false,
-        };
-        let shared = Arc::new(Shared {
-            buffer: Mutex::new(buffer),
-            work: Condvar::new(),
-        });
+        let Book { file, path, bytes, last, index, lock } = book;
+        let buffer = Buffer { lines: Vec::new(), last, bytes, index, closed: false };
+        let shared = Arc::new(Shared { buffer: Mutex::new(buffer), work: Condvar::new() });
         let (sender, durable) = watch::channel(Durable { last, bytes });
         let writing = Arc::clone(&shared);
         let written = path.clone();
@@ -80,12 +64,7 @@ impl Writer {
                 result.map_err(failed("write", &written))
             })
             .map_err(failed("start a thread for", &path))?;
-        Ok(Self {
-            shared,
-            durable,
-            path,
-            thread: Some(thread),
-        })
+        Ok(Self { shared, durable, path, thread: Some(thread) })
     }
 
     /// Appends a line and returns its sequence number; `line.seq` is set here. Cheap; nothing is
@@ -154,9 +133,7 @@ impl Writer {
         let Some(thread) = self.thread.take() else {
             return Ok(());
         };
-        thread
-            .join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 }
 
@@ -169,9 +146,7 @@ impl Drop for Writer {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Buffer> {
-        self.buffer
-            .lock()
-            .expect("nobody panics while holding the buffer")
+        self.buffer.lock().expect("nobody panics while holding the buffer")
     }
 }
 
@@ -200,17 +175,11 @@ fn write(shared: &Shared, mut file: File, sender: &watch::Sender<Durable>) -> io
             if buffer.closed {
                 return Ok(());
             }
-            buffer = shared
-                .work
-                .wait(buffer)
-                .expect("nobody panics while holding the buffer");
+            buffer = shared.work.wait(buffer).expect("nobody panics while holding the buffer");
         }
         lines.clear();
         std::mem::swap(&mut lines, &mut buffer.lines);
-        let durable = Durable {
-            last: buffer.last,
-            bytes: buffer.bytes,
-        };
+        let durable = Durable { last: buffer.last, bytes: buffer.bytes };
         drop(buffer);
         file.write_all(&lines)?;
         file.sync_data()?;

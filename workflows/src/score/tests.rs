@@ -1,19 +1,11 @@
 use super::*;
 
 fn factor(measure: &str, weight: u32, points: &[(i64, i64)]) -> FactorRule {
-    FactorRule {
-        measure: measure.to_owned(),
-        weight,
-        points: points.to_vec(),
-    }
+    FactorRule { measure: measure.to_owned(), weight, points: points.to_vec() }
 }
 
 fn table(worst_bp: u32, factors: Vec<FactorRule>) -> ScoreTable {
-    ScoreTable {
-        worst_bp,
-        gates: Vec::new(),
-        factors,
-    }
+    ScoreTable { worst_bp, gates: Vec::new(), factors }
 }
 
 fn score_of(table: &ScoreTable, measures: &[(&'static str, i64)]) -> i64 {
@@ -25,11 +17,7 @@ fn score_of(table: &ScoreTable, measures: &[(&'static str, i64)]) -> i64 {
 
 #[test]
 fn points_lie_on_the_lines_and_are_constant_outside() {
-    let rule = factor(
-        "level_cdb",
-        1,
-        &[(-5_000, 0), (-3_000, 10_000), (-1_000, 4_000)],
-    );
+    let rule = factor("level_cdb", 1, &[(-5_000, 0), (-3_000, 10_000), (-1_000, 4_000)]);
     for (value, points) in [
         (i64::MIN, 0),
         (-5_000, 0),
@@ -47,10 +35,7 @@ fn points_lie_on_the_lines_and_are_constant_outside() {
 #[test]
 fn one_grave_flaw_pulls_down_what_the_mean_would_forgive() {
     let steps = [(0, 0), (10_000, 10_000)];
-    let factors = vec![
-        factor("speech_bp", 3, &steps),
-        factor("silence_bp", 1, &steps),
-    ];
+    let factors = vec![factor("speech_bp", 3, &steps), factor("silence_bp", 1, &steps)];
     let measures = [("speech_bp", 10_000), ("silence_bp", 2_000)];
     assert_eq!(score_of(&table(0, factors.clone()), &measures), 8_000);
     assert_eq!(score_of(&table(5_000, factors.clone()), &measures), 5_000);
@@ -60,39 +45,16 @@ fn one_grave_flaw_pulls_down_what_the_mean_would_forgive() {
 #[test]
 fn the_first_broken_gate_names_its_reason_and_bound() {
     let mut table = table(0, vec![factor("duration_ms", 1, &[(0, 10_000)])]);
-    let gate = |min, max, reason| GateRule {
-        measure: "duration_ms".to_owned(),
-        min,
-        max,
-        reason,
-    };
-    table.gates = vec![
-        gate(Some(1_000), None, Reason::TooShort),
-        gate(None, Some(9_000), Reason::TooLong),
-    ];
+    let gate = |min, max, reason| GateRule { measure: "duration_ms".to_owned(), min, max, reason };
+    table.gates =
+        vec![gate(Some(1_000), None, Reason::TooShort), gate(None, Some(9_000), Reason::TooLong)];
     table.validate("voice", VOICE_MEASURES).unwrap();
     let of = |ms| table.score(&BTreeMap::from([("duration_ms", ms)])).unwrap();
     let measure = || "duration_ms".to_owned();
     let (reason, value, bound) = (Reason::TooShort, 999, 1_000);
-    assert_eq!(
-        of(999),
-        Verdict::Gate {
-            reason,
-            measure: measure(),
-            value,
-            bound
-        }
-    );
+    assert_eq!(of(999), Verdict::Gate { reason, measure: measure(), value, bound });
     let (reason, value, bound) = (Reason::TooLong, 9_001, 9_000);
-    assert_eq!(
-        of(9_001),
-        Verdict::Gate {
-            reason,
-            measure: measure(),
-            value,
-            bound
-        }
-    );
+    assert_eq!(of(9_001), Verdict::Gate { reason, measure: measure(), value, bound });
     assert!(matches!(of(9_000), Verdict::Scored { score: 10_000, .. }));
 }
 
@@ -105,43 +67,17 @@ fn wrong_tables_are_refused_by_name() {
     let unsorted = table(0, vec![factor("width", 1, &[(5, 0), (5, 1)])]);
     assert!(matches!(check(&unsorted), Err(Error::Unsorted { .. })));
     let weightless = table(0, vec![factor("width", 0, &flat)]);
-    assert!(matches!(
-        check(&weightless),
-        Err(Error::Range { what: "weight", .. })
-    ));
+    assert!(matches!(check(&weightless), Err(Error::Range { what: "weight", .. })));
     let too_good = table(0, vec![factor("width", 1, &[(0, 10_001)])]);
-    assert!(matches!(
-        check(&too_good),
-        Err(Error::Range { what: "points", .. })
-    ));
+    assert!(matches!(check(&too_good), Err(Error::Range { what: "points", .. })));
     let absurd = table(0, vec![factor("width", 1, &[(i64::MAX, 1)])]);
-    assert!(matches!(
-        check(&absurd),
-        Err(Error::Range { what: "bound", .. })
-    ));
+    assert!(matches!(check(&absurd), Err(Error::Range { what: "bound", .. })));
     let worse = table(10_001, vec![factor("width", 1, &flat)]);
-    assert!(matches!(
-        check(&worse),
-        Err(Error::Range {
-            what: "worst_bp",
-            ..
-        })
-    ));
-    assert!(matches!(
-        check(&table(0, vec![])),
-        Err(Error::Count {
-            what: "factors",
-            ..
-        })
-    ));
+    assert!(matches!(check(&worse), Err(Error::Range { what: "worst_bp", .. })));
+    assert!(matches!(check(&table(0, vec![])), Err(Error::Count { what: "factors", .. })));
     let mut open = table(0, vec![factor("width", 1, &flat)]);
     let reason = Reason::BelowFloor;
-    open.gates.push(GateRule {
-        measure: "width".to_owned(),
-        min: None,
-        max: None,
-        reason,
-    });
+    open.gates.push(GateRule { measure: "width".to_owned(), min: None, max: None, reason });
     assert!(matches!(check(&open), Err(Error::Gate { .. })));
 }
 
@@ -153,8 +89,6 @@ fn unknown_keys_and_reasons_are_refused_and_missing_measures_named() {
         r#"{"worst_bp": 0, "factors": [], "gates": [{"measure": "width", "reason": "ugly"}]}"#;
     assert!(json(gate).is_err());
     let table = table(0, vec![factor("width", 1, &[(0, 0)])]);
-    let missing = Error::Missing {
-        measure: "width".to_owned(),
-    };
+    let missing = Error::Missing { measure: "width".to_owned() };
     assert_eq!(table.score(&BTreeMap::new()), Err(missing));
 }

@@ -1,0 +1,273 @@
+//! The command line: arguments in, exit code out (contract.md, Exit codes).
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// A durable workflow orchestrator: contributions from consent to payout, proved in public.
+#[derive(Debug, Parser)]
+#[command(name = "gristmill", version, about, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Where a verb finds its node.
+#[derive(Debug, Clone, Args)]
+pub struct Place {
+    /// The data directory.
+    #[arg(long, default_value = ".gristmill")]
+    pub data_dir: PathBuf,
+    /// A configuration file (TOML).
+    #[arg(long)]
+    pub config: Option<PathBuf>,
+    /// A folder of programs instead of the shipped ones.
+    #[arg(long)]
+    pub programs: Option<PathBuf>,
+}
+
+/// How results are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Take a manifest in, drive every contribution to its end, and report.
+    Run(Run),
+    /// Show one contribution: timeline, price, and why it stands where it stands.
+    Show {
+        /// The contribution's id.
+        id: String,
+        /// Where.
+        #[command(flatten)]
+        place: Place,
+        /// How.
+        #[arg(long, value_enum, default_value = "table")]
+        output: Output,
+    },
+    /// List contributions.
+    List(List),
+    /// Journeys that wait for an operator.
+    Quarantine {
+        /// What to do.
+        #[command(subcommand)]
+        verb: Quarantine,
+    },
+    /// Make or check receipts.
+    Receipt(Receipt),
+    /// The public log.
+    Trace {
+        /// What to do.
+        #[command(subcommand)]
+        verb: Trace,
+    },
+    /// Check every promise that can be checked from outside: store, log and rail book.
+    Audit {
+        /// Where.
+        #[command(flatten)]
+        place: Place,
+        /// The rail's address, if its book is not under the data directory.
+        #[arg(long)]
+        rail: Option<String>,
+        /// How.
+        #[arg(long, value_enum, default_value = "table")]
+        output: Output,
+    },
+    /// The configuration.
+    Config {
+        /// What to do.
+        #[command(subcommand)]
+        verb: Config,
+    },
+    /// Workflow files.
+    Workflow {
+        /// What to do.
+        #[command(subcommand)]
+        verb: Workflow,
+    },
+    /// A rail for tests: an HTTP server with a book of its own and faults on demand.
+    SandboxRail(SandboxRail),
+    /// Measures media for a node; started by the node itself.
+    #[command(hide = true)]
+    MediaWorker,
+}
+
+/// `run`
+#[derive(Debug, Args)]
+pub struct Run {
+    /// The manifest (NDJSON).
+    pub manifest: PathBuf,
+    /// Where.
+    #[command(flatten)]
+    pub place: Place,
+    /// The folder that media paths are relative to; default: the manifest's.
+    #[arg(long)]
+    pub media_root: Option<PathBuf>,
+    /// Copy the report to this file.
+    #[arg(long)]
+    pub report: Option<PathBuf>,
+    /// Write receipts, also for more than 10,000 lines.
+    #[arg(long)]
+    pub receipts: bool,
+    /// A running rail's address; default: an own sandbox rail.
+    #[arg(long)]
+    pub rail: Option<String>,
+    /// Submit nothing if any line is rejected.
+    #[arg(long)]
+    pub strict: bool,
+}
+
+/// `list`
+#[derive(Debug, Args)]
+pub struct List {
+    /// Where.
+    #[command(flatten)]
+    pub place: Place,
+    /// Only journeys in this state.
+    #[arg(long)]
+    pub state: Option<String>,
+    /// Only journeys paused for this cause.
+    #[arg(long)]
+    pub cause: Option<String>,
+    /// Only journeys of this program.
+    #[arg(long)]
+    pub program: Option<String>,
+    /// At most this many.
+    #[arg(long, default_value_t = 100)]
+    pub limit: usize,
+    /// How.
+    #[arg(long, value_enum, default_value = "table")]
+    pub output: Output,
+}
+
+/// `quarantine`
+#[derive(Debug, Subcommand)]
+pub enum Quarantine {
+    /// List quarantined journeys with their causes.
+    List(List),
+    /// Let journeys go on, with attempts counted anew.
+    Retry(Chosen),
+    /// Reject journeys that were not accepted yet.
+    Reject(Chosen),
+}
+
+/// Which quarantined journeys.
+#[derive(Debug, Args)]
+pub struct Chosen {
+    /// Contribution ids; none: all that the filters choose.
+    pub ids: Vec<String>,
+    /// All quarantined journeys.
+    #[arg(long)]
+    pub all: bool,
+    /// Only journeys paused for this cause.
+    #[arg(long)]
+    pub cause: Option<String>,
+    /// Where.
+    #[command(flatten)]
+    pub place: Place,
+    /// A running rail's address; default: an own sandbox rail.
+    #[arg(long)]
+    pub rail: Option<String>,
+    /// How.
+    #[arg(long, value_enum, default_value = "table")]
+    pub output: Output,
+}
+
+/// `receipt ID` or `receipt verify FILE`
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct Receipt {
+    /// `verify`
+    #[command(subcommand)]
+    pub verb: Option<ReceiptVerb>,
+    /// The contribution's id.
+    pub id: Option<String>,
+    /// Where.
+    #[command(flatten)]
+    pub place: Place,
+}
+
+/// `receipt verify`
+#[derive(Debug, Subcommand)]
+pub enum ReceiptVerb {
+    /// Check a receipt, offline.
+    Verify {
+        /// The receipt.
+        file: PathBuf,
+        /// The log's verifier key, or a file that holds it.
+        #[arg(long)]
+        key: String,
+        /// How.
+        #[arg(long, value_enum, default_value = "table")]
+        output: Output,
+    },
+}
+
+/// `trace`
+#[derive(Debug, Subcommand)]
+pub enum Trace {
+    /// Check a whole log.
+    Verify {
+        /// A folder or an http:// address.
+        log: String,
+        /// The log's verifier key, or a file that holds it.
+        #[arg(long)]
+        key: String,
+        /// How.
+        #[arg(long, value_enum, default_value = "table")]
+        output: Output,
+    },
+}
+
+/// `config`
+#[derive(Debug, Subcommand)]
+pub enum Config {
+    /// Check the configuration that would be used.
+    Check {
+        /// A configuration file (TOML).
+        #[arg(long)]
+        config: Option<PathBuf>,
+    },
+    /// Print the configuration that would be used.
+    Print {
+        /// A configuration file (TOML).
+        #[arg(long)]
+        config: Option<PathBuf>,
+    },
+}
+
+/// `workflow`
+#[derive(Debug, Subcommand)]
+pub enum Workflow {
+    /// Check workflow files, or those that would be used.
+    Check {
+        /// Workflow files.
+        files: Vec<PathBuf>,
+        /// A configuration file (TOML).
+        #[arg(long)]
+        config: Option<PathBuf>,
+    },
+}
+
+/// `sandbox-rail`
+#[derive(Debug, Args)]
+pub struct SandboxRail {
+    /// Where to listen; port 0 takes a free one.
+    #[arg(long, default_value = "127.0.0.1:0")]
+    pub listen: std::net::SocketAddr,
+    /// The folder of its book.
+    #[arg(long)]
+    pub book: PathBuf,
+    /// Faults, as `lost_reply=0.1,slow_ms=500,down=10s@30s`.
+    #[arg(long)]
+    pub fault: Vec<String>,
+    /// What faults are drawn from.
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+}

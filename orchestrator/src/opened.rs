@@ -1,0 +1,108 @@
+//! A data directory, opened: everything durable that one node has.
+
+use crate::data_dir::{self, DataDir};
+use crate::embedded_store::{self, EmbeddedStore};
+use crate::key_files::KeyFiles;
+use crate::log_files::LogFiles;
+use crate::media_files::MediaFiles;
+use gristmill_actors::engine::Ports;
+use gristmill_actors::ports::{Clock, ContentIndex, KeyStore, LogStore, MediaStore, ShardStore};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Why a data directory cannot be opened: exit code 4, or 2 where the caller named a wrong one.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The directory itself.
+    #[error(transparent)]
+    DataDir(#[from] data_dir::Error),
+    /// The store in it.
+    #[error("{}: {source}", path.display())]
+    Store {
+        /// The store's folder.
+        path: PathBuf,
+        /// What was met.
+        source: embedded_store::OpenError,
+    },
+    /// One of its folders.
+    #[error("{}: {source}", path.display())]
+    Folder {
+        /// Which.
+        path: PathBuf,
+        /// What was met.
+        source: std::io::Error,
+    },
+}
+
+impl Error {
+    /// The process exit code.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::DataDir(error) => error.exit_code(),
+            Self::Store { .. } | Self::Folder { .. } => 4,
+        }
+    }
+}
+
+/// The parts of an open data directory. Its lock is held while this lives.
+#[derive(Debug)]
+pub struct Opened {
+    /// Paths, keys and the lock.
+    pub dir: DataDir,
+    /// Shards and the content index.
+    pub store: Arc<EmbeddedStore>,
+    /// Data keys.
+    pub keys: Arc<KeyFiles>,
+    /// Blobs.
+    pub media: Arc<MediaFiles>,
+    /// The log's objects.
+    pub log: Arc<LogFiles>,
+}
+
+impl Opened {
+    /// Opens a data directory, making it at first start. Blocks.
+    pub fn make(
+        path: &Path,
+        origin: &str,
+        options: embedded_store::Options,
+    ) -> Result<Self, Error> {
+        Self::parts(DataDir::open(path, origin)?, options)
+    }
+
+    /// Opens a data directory that must stand already. Blocks.
+    pub fn existing(
+        path: &Path,
+        origin: &str,
+        options: embedded_store::Options,
+    ) -> Result<Self, Error> {
+        Self::parts(DataDir::open_existing(path, origin)?, options)
+    }
+
+    fn parts(dir: DataDir, options: embedded_store::Options) -> Result<Self, Error> {
+        let path = dir.store();
+        let store = EmbeddedStore::open(&path, options);
+        let store = Arc::new(store.map_err(|source| Error::Store { path, source })?);
+        let folder = |path: PathBuf| move |source| Error::Folder { path, source };
+        let log = LogFiles::open(&dir.trace()).map_err(folder(dir.trace()))?;
+        let keys = KeyFiles::open(&dir.data_keys()).map_err(folder(dir.data_keys()))?;
+        let media = MediaFiles::open(&dir.media()).map_err(folder(dir.media()))?;
+        Ok(Self { dir, store, keys: Arc::new(keys), media: Arc::new(media), log: Arc::new(log) })
+    }
+
+    /// The ports of a node over these parts.
+    #[must_use]
+    pub fn ports(&self, clock: Arc<dyn Clock>) -> Ports {
+        let store: Arc<dyn ShardStore> = self.store.clone();
+        let content: Arc<dyn ContentIndex> = self.store.clone();
+        let keys: Arc<dyn KeyStore> = self.keys.clone();
+        let media: Arc<dyn MediaStore> = self.media.clone();
+        Ports { store, content, keys, media, clock }
+    }
+
+    /// The log's port.
+    #[must_use]
+    pub fn log_store(&self) -> Arc<dyn LogStore> {
+        self.log.clone()
+    }
+}

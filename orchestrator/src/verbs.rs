@@ -1,0 +1,81 @@
+//! The verbs beside `run`: each opens what it needs, prints its result, and says an exit code.
+
+mod check;
+mod look;
+mod quarantine;
+
+use crate::app::{Failure, configure};
+use crate::cli::{self, Command, Output, Place};
+use crate::config::Config;
+use crate::definitions;
+use crate::embedded_node::Prepared;
+use crate::opened::Opened;
+use crate::run::store_options;
+use gristmill_actors::stage::StageType;
+use serde::Serialize;
+use std::io::Write;
+
+/// Carries a verb out.
+pub(crate) async fn command(command: Command, own: &[StageType]) -> Result<u8, Failure> {
+    match command {
+        Command::List(args) => look::list(&args, own).await,
+        Command::Quarantine { verb } => quarantine::command(verb, own).await,
+        Command::Receipt(args) => look::receipt(args, own).await,
+        Command::Trace { verb: cli::Trace::Verify { log, key, output } } => {
+            check::trace(&log, &key, output).await
+        }
+        Command::Config { verb } => check::config(verb),
+        _ => Ok(9),
+        Command::Run(_) | Command::SandboxRail(_) | Command::MediaWorker => Ok(0),
+    }
+}
+
+/// An open data directory with the definitions that its node would run by.
+pub(crate) struct Stood {
+    pub(crate) config: Config,
+    pub(crate) opened: Opened,
+    pub(crate) prepared: Prepared,
+}
+
+impl Stood {
+    pub(crate) fn open(place: &Place, own: &[StageType]) -> Result<Self, Failure> {
+        let config = configure(place.config.as_deref(), place.programs.as_deref())?;
+        let programs = definitions::load_programs(config.programs_dir());
+        let programs = programs.map_err(|error| Failure::new(2, &error))?;
+        let workflows = definitions::load_workflows(config.workflows_dir());
+        let workflows = workflows.map_err(|error| Failure::new(2, &error))?;
+        let options = store_options(&config);
+        let opened = Opened::existing(&place.data_dir, &config.trace.origin, options)
+            .map_err(|error| Failure::new(error.exit_code(), &error))?;
+        let prepared = Prepared::new(&config, &opened, programs, &workflows, own)
+            .map_err(|error| Failure::new(crate::run::node_exit_code(&error), &error))?;
+        Ok(Self { config, opened, prepared })
+    }
+}
+
+/// Prints lines to standard output. A reader that went away ends the verb quietly.
+pub(crate) fn print(lines: &[String]) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    for line in lines {
+        match writeln!(out, "{line}") {
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Ok(()),
+            other => other.map_err(|error| Failure::new(4, &error))?,
+        }
+    }
+    Ok(())
+}
+
+/// Prints a result as JSON, or as lines for people.
+pub(crate) fn answer(
+    output: Output,
+    value: &impl Serialize,
+    lines: &[String],
+) -> Result<(), Failure> {
+    match output {
+        Output::Table => print(lines),
+        Output::Json => {
+            let text = serde_json::to_string_pretty(value);
+            print(&[text.map_err(|error| Failure::new(4, &error))?])
+        }
+    }
+}

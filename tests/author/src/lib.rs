@@ -1,1 +1,0 @@
-//! What a workflow author writes: a stage in one file, a workflow in TOML.
