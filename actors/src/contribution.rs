@@ -12,7 +12,7 @@ use crate::stage::{AnyStage, Context, Fields};
 use gristmill_workflows::contributor::Contributor;
 use gristmill_workflows::definition::{Definition, Effect};
 use gristmill_workflows::journey::Journey;
-use gristmill_workflows::request::{Failure, Outcome, Request, Wait};
+use gristmill_workflows::request::{Failure, Outcome, Reason, Request, Wait};
 use gristmill_workflows::shard::Proposal;
 use gristmill_workflows::time::Timestamp;
 use ractor::{Actor, ActorProcessingErr, ActorRef, Message};
@@ -147,8 +147,12 @@ impl State {
         let pin = &self.standing.journey.workflow;
         let known = (engine.world.workflows.get(pin), engine.stages.get(pin));
         let (Some(definition), Some(stages)) = known else {
-            let detail = "this node has no such workflow or program".to_owned();
-            return self.fail(Failure::Permanent { detail });
+            if engine.world.programs.contains_key(&self.standing.journey.submission.program) {
+                let detail = "this node has no such version of the workflow".to_owned();
+                return self.fail(Failure::Permanent { detail });
+            }
+            let reason = Reason::known("program_closed");
+            return self.propose(Proposal::Reject { stage: self.stage, reason });
         };
         loop {
             let at = usize::from(self.stage);

@@ -5,9 +5,9 @@
 
 mod app;
 pub mod audit;
+pub mod checks;
 pub mod cli;
 pub mod clock;
-pub mod checks;
 pub mod config;
 pub mod data_dir;
 pub mod definitions;

@@ -1,7 +1,5 @@
 //! The report of a run (contract.md, `run` report), its receipts, and the summary for people.
 
-use crate::data_dir;
-use crate::durable_files;
 use crate::intake::{RejectedLine, Taken};
 use crate::journeys::{self, Found, Indices};
 use crate::opened::Opened;

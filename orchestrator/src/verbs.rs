@@ -18,14 +18,20 @@ use std::io::Write;
 /// Carries a verb out.
 pub(crate) async fn command(command: Command, own: &[StageType]) -> Result<u8, Failure> {
     match command {
+        Command::Show { id, place, output } => look::show(&place, &id, output, own).await,
         Command::List(args) => look::list(&args, own).await,
         Command::Quarantine { verb } => quarantine::command(verb, own).await,
         Command::Receipt(args) => look::receipt(args, own).await,
         Command::Trace { verb: cli::Trace::Verify { log, key, output } } => {
             check::trace(&log, &key, output).await
         }
-        Command::Config { verb } => check::config(verb),
-        _ => Ok(9),
+        Command::Config { verb } => check::config(verb, own),
+        Command::Workflow { verb: cli::Workflow::Check { files, config } } => {
+            check::workflow(&files, config.as_deref(), own)
+        }
+        Command::Audit { place, rail, output } => {
+            check::audit(&place, rail.as_deref(), output).await
+        }
         Command::Run(_) | Command::SandboxRail(_) | Command::MediaWorker => Ok(0),
     }
 }

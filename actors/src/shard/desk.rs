@@ -10,6 +10,7 @@ use crate::limits;
 use crate::engine::Ports;
 use crate::ports::{StoreError, StoredContributor};
 use gristmill_workflows::codec::decode;
+use gristmill_workflows::commit::SequencedRow;
 use gristmill_workflows::contributor::Contributor;
 use gristmill_workflows::entry::DataKey;
 use gristmill_workflows::id::{Arrival, ContributionId, ContributorKey, IdKey, ShardId};
@@ -295,6 +296,22 @@ impl Reader {
         Ok(chain)
     }
 
+    /// Fills in the index of an entry that was sequenced while the journey stood.
+    async fn resolve(&self, journey: &mut Journey) -> Result<(), StoreError> {
+        let Some(accepted) = &mut journey.accepted else { return Ok(()) };
+        if accepted.entry.index.is_some() {
+            return Ok(());
+        }
+        let position = accepted.entry.position;
+        let row = self.ports.store.sequenced(self.shard, position).await?;
+        if let Some((from, bytes)) = row {
+            let row: SequencedRow = decode(&bytes)
+                .map_err(|error| StoreError::Damaged { detail: error.to_string() })?;
+            accepted.entry.index = row.index(position - from);
+        }
+        Ok(())
+    }
+
     async fn stood(&self, arrivals: Vec<Arrival>) -> Result<Vec<Stood>, StoreError> {
         let damaged = |error: gristmill_workflows::codec::Error| StoreError::Damaged {
             detail: error.to_string(),
@@ -302,7 +319,9 @@ impl Reader {
         let rows = self.ports.store.journeys(self.shard, arrivals).await?;
         let mut journeys: Vec<Journey> = Vec::new();
         for row in rows.into_iter().flatten() {
-            journeys.push(decode(&row.row).map_err(damaged)?);
+            let mut journey: Journey = decode(&row.row).map_err(damaged)?;
+            self.resolve(&mut journey).await?;
+            journeys.push(journey);
         }
         let of = |journey: &Journey| self.key.contributor(&journey.submission.contributor);
         let keys: Vec<ContributorKey> = journeys.iter().map(of).collect();

@@ -5,6 +5,7 @@ use crate::contribution::tell;
 use crate::payouts::{Delivery, Order, PayoutMessage};
 use crate::rail::PayoutRequest;
 use crate::stage::{Context, Effect, Nothing, Outcome, Settings, SettingsError, Stage, StageError};
+use gristmill_workflows::journey::PayoutState;
 use gristmill_workflows::request::Request;
 use tokio::sync::oneshot;
 
@@ -36,6 +37,10 @@ impl Stage for Payout {
     async fn run(&self, cx: &Context, _: Nothing) -> Result<Outcome<Nothing>, StageError> {
         // Less than one minor unit: it is carried, nothing is paid.
         let Some(payout) = cx.payout() else { return Ok(Outcome::done(Nothing {})) };
+        if payout.state != PayoutState::InFlight {
+            let detail = "no payout is in flight, and no further try is allowed".to_owned();
+            return Err(StageError::Permanent(detail));
+        }
         let (Some(sent), Some((currency, _))) = (payout.sent, &cx.journey().price) else {
             return Err(StageError::Permanent("the payout was not released".to_owned()));
         };

@@ -3,7 +3,10 @@
 use super::{answer, print};
 use crate::app::{Failure, configure};
 use crate::cli::{self, Output, Place};
-use crate::{log_folder, trace_verify};
+use crate::audit::{self, RailSource, Sources};
+use crate::opened::Opened;
+use crate::run::store_options;
+use crate::{checks, log_folder, trace_verify};
 use gristmill_actors::stage::StageType;
 use std::path::{Path, PathBuf};
 
@@ -15,13 +18,51 @@ pub(super) async fn trace(log: &str, key: &str, output: Output) -> Result<u8, Fa
     Ok(u8::from(!checked.ok))
 }
 
-pub(super) fn config(verb: cli::Config) -> Result<u8, Failure> {
+/// Opens the store and nothing that a node would need: damage elsewhere is for the verdict.
+pub(super) async fn audit(
+    place: &Place,
+    rail: Option<&str>,
+    output: Output,
+) -> Result<u8, Failure> {
+    let config = configure(place.config.as_deref(), place.programs.as_deref())?;
+    let opened =
+        Opened::existing(&place.data_dir, &config.trace.origin, store_options(&config))
+            .map_err(|error| Failure::new(error.exit_code(), &error))?;
+    let book = || RailSource::Folder(opened.dir.rail());
+    let sources = Sources {
+        store: &*opened.store,
+        id_key: opened.dir.id_key(),
+        verifier: opened.dir.trace_key().verifier(),
+        trace: opened.dir.trace(),
+        rail: rail.map_or_else(book, |url| RailSource::Url(url.to_owned())),
+        report: opened.dir.report(),
+    };
+    let verdict = audit::audit(&sources).await.map_err(|error| Failure::new(4, &error))?;
+    answer(output, &verdict, &verdict.lines())?;
+    Ok(u8::from(!verdict.ok))
+}
+
+pub(super) fn config(verb: cli::Config, own: &[StageType]) -> Result<u8, Failure> {
     let (file, shown) = match verb {
         cli::Config::Check { config } => (config, false),
         cli::Config::Print { config } => (config, true),
     };
     let config = configure(file.as_deref(), None).map_err(|failure| Failure { code: 1, ..failure })?;
-    let text = if shown { config.print() } else { "the configuration holds".to_owned() };
+    let text = match shown {
+        true => config.print(),
+        false => checks::config(&config, own).map_err(|error| Failure::new(1, &error))?,
+    };
     print(&[text])?;
+    Ok(0)
+}
+
+pub(super) fn workflow(
+    files: &[PathBuf],
+    config: Option<&Path>,
+    own: &[StageType],
+) -> Result<u8, Failure> {
+    let config = configure(config, None).map_err(|failure| Failure { code: 1, ..failure })?;
+    let checked = checks::workflows(files, config.workflows_dir(), own);
+    print(&[checked.map_err(|error| Failure::new(1, &error))?])?;
     Ok(0)
 }

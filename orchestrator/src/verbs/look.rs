@@ -2,12 +2,13 @@
 
 use super::{Stood, answer, print};
 use crate::app::Failure;
-use crate::cli::{self, List, Output};
-use crate::journeys::{self, Filter, Found, Indices, StateWord};
+use crate::cli::{self, List, Output, Place};
+use crate::journeys::{self, Filter, Found, StateWord};
 use crate::log_folder;
 use crate::receipt_check;
 use crate::receipts::Receipts;
-use crate::report_row::Row;
+use crate::run::say;
+use crate::show;
 use gristmill_actors::stage::StageType;
 use gristmill_workflows::id::ContributionId;
 use gristmill_workflows::request::Cause;
@@ -23,6 +24,24 @@ async fn find(stood: &Stood, id: &str) -> Result<Found, Failure> {
     let found = journeys::find(&*stood.prepared.ports.store, &[parsed]).await;
     let found = found.map_err(|error| failed(&error))?.pop().flatten();
     found.ok_or_else(|| wrong(format!("{id}: no such contribution here")))
+}
+
+pub(super) async fn show(
+    place: &Place,
+    id: &str,
+    output: Output,
+    own: &[StageType],
+) -> Result<u8, Failure> {
+    let stood = Stood::open(place, own)?;
+    let found = find(&stood, id).await?;
+    let world = &stood.prepared.world;
+    let program = world.programs.get(&found.submission().program);
+    let workflow = program.map(|program| program.workflow.as_str());
+    let store = &*stood.prepared.ports.store;
+    let shown = show::show(store, &world.workflows, &found, workflow).await;
+    let shown = shown.map_err(|error| failed(&error))?;
+    answer(output, &shown, &shown.lines())?;
+    Ok(0)
 }
 
 pub(super) async fn list(args: &List, own: &[StageType]) -> Result<u8, Failure> {
@@ -47,24 +66,13 @@ pub(super) async fn list_with(
     let definitions = &stood.prepared.world.workflows;
     let page = journeys::list(store, definitions, &filter, None, args.limit).await;
     let page = page.map_err(|error| failed(&error))?;
-    let mut indices = Indices::new(store);
-    let mut rows = Vec::with_capacity(page.items.len());
-    for found in &page.items {
-        let row = Row::of(found, None, None, definitions, &mut indices).await;
-        rows.push(row.map_err(|error| failed(&error))?);
-    }
-    let lines: Vec<String> = rows.iter().map(line).collect();
-    answer(args.output, &rows, &lines)?;
+    let rows = show::listed(store, definitions, &page.items).await;
+    let rows = rows.map_err(|error| failed(&error))?;
+    answer(args.output, &rows, &show::table(&rows))?;
     if page.next.is_some() {
-        crate::run::say(&format!("more than {} stand there; --limit shows more", args.limit));
+        say(&format!("more than {} stand there; --limit shows more", args.limit));
     }
     Ok(0)
-}
-
-fn line(row: &Row) -> String {
-    let why = row.reason.as_deref().or(row.cause).unwrap_or("-");
-    let stage = row.stage.unwrap_or("-");
-    format!("{}  {:<9}  {stage:<12}  {why:<20}  {}", row.id, row.state, row.program)
 }
 
 pub(super) async fn receipt(args: cli::Receipt, own: &[StageType]) -> Result<u8, Failure> {
