@@ -59,6 +59,8 @@ struct Batches {
     /// The first index that they still hold.
     first: Option<u64>,
     end: u64,
+    /// One of them does not read, so the end is not known.
+    damaged: bool,
     leaves: HashMap<u64, Hash>,
     /// Entries that no checkpoint covers.
     waiting: Vec<(u64, Vec<u8>)>,
@@ -193,11 +195,12 @@ impl Log {
                     };
                     found.push(Found::new(Invariant::AppendOnly, path, sentence));
                     before = None;
+                    batches.damaged = true;
                     continue;
                 }
             };
             let follows = before.is_none_or(|before| object.before == before)
-                && (batches.first.is_none() || first == batches.end);
+                && (batches.first.is_none() || first == batches.end || batches.damaged);
             if !follows && first > published {
                 let sentence = "does not follow the batch before it";
                 found.push(Found::new(Invariant::AppendOnly, path, sentence));
@@ -236,7 +239,7 @@ impl Log {
         } else if let Some(first) = batches.first.filter(|first| *first > size) {
             shrank(format!("the checkpoint shrank: batches are kept from {first} on only"));
         }
-        if size > batches.end {
+        if size > batches.end && !batches.damaged {
             let sentence = format!("covers more than the {} entries sequenced", batches.end);
             found.push(Found::new(Invariant::AppendOnly, size.to_string(), sentence));
         }

@@ -8,6 +8,8 @@ use gristmill_workflows::audit::{RailBook, RailLine};
 use gristmill_workflows::invariant::Invariant;
 use std::path::{Path, PathBuf};
 
+/// The lock of a sandbox rail.
+const LOCK_FILE: &str = "lock";
 /// Lines that cannot be read and are told one by one.
 const UNREADABLE_MAX: usize = 1024;
 
@@ -52,7 +54,9 @@ pub(super) async fn read(
 
 fn read_folder(folder: &Path) -> Result<Option<(RailBook, Vec<Found>)>, Error> {
     if !folder.join(BOOK_FILE).exists() {
-        return Ok(None);
+        // A rail that ran here leaves its lock, so its book is gone.
+        let ran = folder.join(LOCK_FILE).exists();
+        return Ok(ran.then(Default::default));
     }
     let (mut book, mut unreadable) = (RailBook::default(), Vec::new());
     for line in Lines::open(folder)? {

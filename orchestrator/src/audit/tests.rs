@@ -78,9 +78,7 @@ async fn a_flipped_byte_is_told_by_its_path() {
     assert_eq!(node.found("I7").await, ["checkpoint"]);
     let node = Node::new().await;
     node.flip("sequenced/00000000000000000000", 60);
-    let found = node.found("I7").await;
-    assert_eq!(found[0], "7", "{found:?}");
-    assert!(found.contains(&"sequenced/00000000000000000000".to_owned()), "{found:?}");
+    assert_eq!(node.found("I7").await, ["sequenced/00000000000000000000"]);
 }
 
 #[tokio::test]
