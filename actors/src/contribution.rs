@@ -18,7 +18,6 @@ use gristmill_workflows::time::Timestamp;
 use ractor::{Actor, ActorProcessingErr, ActorRef, Message};
 use serde_json::Value;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 
 /// The actor.
 #[derive(Debug)]
@@ -51,8 +50,6 @@ pub struct Arguments {
     pub(crate) engine: Arc<Engine>,
     pub(crate) shard: ActorRef<ShardMessage>,
     pub(crate) standing: Box<Standing>,
-    /// The stage it is at, for the supervisor's eyes.
-    pub(crate) at: Arc<AtomicU8>,
 }
 
 /// What it keeps.
@@ -61,7 +58,6 @@ pub struct State {
     engine: Arc<Engine>,
     shard: ActorRef<ShardMessage>,
     standing: Box<Standing>,
-    at: Arc<AtomicU8>,
     fields: Arc<Fields>,
     outputs: Vec<(u8, Vec<u8>)>,
     requests: Vec<(u8, Request)>,
@@ -120,7 +116,7 @@ impl Actor for Contribution {
 
 impl State {
     fn new(arguments: Arguments) -> Self {
-        let Arguments { engine, shard, standing, at } = arguments;
+        let Arguments { engine, shard, standing } = arguments;
         Self {
             fields: Arc::new(fields_of(&standing)),
             stage: standing.journey.stage,
@@ -129,7 +125,6 @@ impl State {
             engine,
             shard,
             standing,
-            at,
         }
     }
 
@@ -159,7 +154,6 @@ impl State {
             let (Some(stage), Some(about)) = (stages.get(at), definition.stages.get(at)) else {
                 return self.advance(definition.end());
             };
-            self.at.store(self.stage, Ordering::Relaxed);
             let undecided = self.stage != self.standing.journey.stage;
             let keyed = about.signature.effect == Effect::Keyed;
             if undecided && (keyed || self.durable(definition)) {
@@ -198,7 +192,7 @@ impl State {
     }
 
     fn send_to_pool(
-        &self,
+        &mut self,
         myself: &ActorRef<ContributionMessage>,
         stage: &Arc<dyn AnyStage>,
         cx: Context,
@@ -251,12 +245,22 @@ impl State {
         self.propose(Proposal::Advance { outputs, requests, next });
     }
 
-    fn park(&self, wait: Wait, until: Option<Timestamp>, signal: Option<String>) {
-        self.propose(Proposal::Park { stage: self.stage, wait, until, signal });
+    fn park(&mut self, wait: Wait, until: Option<Timestamp>, signal: Option<String>) {
+        self.stop_at(Proposal::Park { stage: self.stage, wait, until, signal });
     }
 
-    fn fail(&self, failure: Failure) {
-        self.propose(Proposal::Failed { stage: self.stage, failure });
+    fn fail(&mut self, failure: Failure) {
+        self.stop_at(Proposal::Failed { stage: self.stage, failure });
+    }
+
+    /// The journey will go on at this stage, so what the stages before it came to goes along.
+    fn stop_at(&mut self, proposal: Proposal) {
+        if self.stage == self.standing.journey.stage {
+            return self.propose(proposal);
+        }
+        let outputs = std::mem::take(&mut self.outputs);
+        let requests = std::mem::take(&mut self.requests);
+        self.propose(Proposal::After { outputs, requests, then: Box::new(proposal) });
     }
 
     fn propose(&self, proposal: Proposal) {
@@ -303,5 +307,4 @@ pub(crate) fn panic_message(error: tokio::task::JoinError) -> String {
 #[derive(Debug)]
 pub(crate) struct Child {
     pub(crate) actor: ActorRef<ContributionMessage>,
-    pub(crate) at: Arc<AtomicU8>,
 }

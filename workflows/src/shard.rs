@@ -90,6 +90,16 @@ pub enum Proposal {
         /// How.
         failure: Failure,
     },
+    /// Stages are done, and the one after them parks or failed: what they ask for is granted
+    /// before it stands, for it is that stage where the journey goes on.
+    After {
+        /// Their outputs, by position.
+        outputs: Vec<(u8, Vec<u8>)>,
+        /// What they ask for, by position.
+        requests: Vec<(u8, Request)>,
+        /// What became of the stage after them.
+        then: Box<Proposal>,
+    },
 }
 
 impl Proposal {
@@ -100,6 +110,7 @@ impl Proposal {
             Self::Reject { stage: at, .. }
             | Self::Park { stage: at, .. }
             | Self::Failed { stage: at, .. } => *at < stage,
+            Self::After { then, .. } => then.is_stale(stage),
         }
     }
 }

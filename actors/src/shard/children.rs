@@ -10,7 +10,7 @@ use gristmill_workflows::request::Failure;
 use gristmill_workflows::shard::Proposal;
 use ractor::{Actor, ActorId, ActorRef};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::Ordering;
 
 impl State {
     /// Lets a journey's actor go on, or starts one.
@@ -23,23 +23,21 @@ impl State {
             tell(&child.actor, ContributionMessage::Go(standing));
             return;
         }
-        let at = Arc::new(AtomicU8::new(standing.journey.stage));
         self.engine.counters.started.fetch_add(1, Ordering::Relaxed);
         let arguments = Arguments {
             engine: self.engine.clone(),
             shard: myself.clone(),
             standing,
-            at: at.clone(),
         };
         let spawned = Actor::spawn_linked(None, Contribution, arguments, myself.get_cell()).await;
         match spawned {
             Ok((actor, _)) => {
                 self.cells.insert(actor.get_id(), arrival);
-                self.children.insert(arrival, Child { actor, at });
+                self.children.insert(arrival, Child { actor });
             }
             Err(error) => {
                 let detail = error.to_string();
-                self.failed(arrival, 0, detail);
+                self.failed(arrival, detail);
             }
         }
     }
@@ -68,12 +66,14 @@ impl State {
     pub(super) fn on_child_failed(&mut self, id: ActorId, error: &str) {
         let Some(arrival) = self.cells.remove(&id) else { return };
         self.engine.counters.restarts.fetch_add(1, Ordering::Relaxed);
-        let child = self.children.remove(&arrival);
-        let stage = child.map_or(0, |child| child.at.load(Ordering::Relaxed));
-        self.failed(arrival, stage, error.to_owned());
+        self.children.remove(&arrival);
+        self.failed(arrival, error.to_owned());
     }
 
-    fn failed(&mut self, arrival: Arrival, stage: u8, detail: String) {
+    /// The attempt counts for the stage of the last commit: what was not committed is done again.
+    fn failed(&mut self, arrival: Arrival, detail: String) {
+        let Some(journey) = self.machine.journey(arrival) else { return };
+        let stage = journey.stage;
         let failure = Failure::Panic { detail: cut(detail) };
         self.on_proposed(arrival, Box::new(Proposal::Failed { stage, failure }));
     }

@@ -52,16 +52,23 @@ impl Shard {
             Proposal::Advance { outputs, requests, next } => {
                 match self.advance(&mut moving, &outputs, &requests, now) {
                     Ok(()) => self.advanced(moving, outputs, next, now),
-                    Err(Denied::Reject(reason)) => self.reject(moving, reason, now),
-                    Err(Denied::Withdrawn) => self.end(moving, State::Withdrawn, now),
-                    Err(Denied::Budget) => {
-                        let program = moving.journey.submission.program.clone();
-                        moving.proposal = Some(Proposal::Advance { outputs, requests, next });
-                        self.journeys.insert(arrival, moving);
-                        self.budget_waits.entry(program).or_default().push_back(arrival);
+                    Err(denied) => {
+                        let proposal = Proposal::Advance { outputs, requests, next };
+                        self.denied(moving, denied, proposal, now);
                     }
-                    Err(Denied::Impossible(detail)) => {
-                        self.pause(moving, Cause::Permanent, detail.to_owned(), now);
+                }
+            }
+            Proposal::After { outputs, requests, then } => {
+                match self.advance(&mut moving, &outputs, &requests, now) {
+                    Ok(()) => {
+                        moving.journey.outputs.extend(outputs);
+                        self.journeys.insert(arrival, moving);
+                        self.touch(arrival);
+                        self.propose(arrival, *then, now, random);
+                    }
+                    Err(denied) => {
+                        let proposal = Proposal::After { outputs, requests, then };
+                        self.denied(moving, denied, proposal, now);
                     }
                 }
             }
@@ -76,6 +83,24 @@ impl Shard {
             Proposal::Failed { stage, failure } => {
                 self.enter(&mut moving, stage, now);
                 self.failed(moving, failure, now, random);
+            }
+        }
+    }
+
+    /// A request was not granted; a proposal that waits for budget is kept.
+    fn denied(&mut self, mut moving: Moving, denied: Denied, proposal: Proposal, now: Timestamp) {
+        match denied {
+            Denied::Reject(reason) => self.reject(moving, reason, now),
+            Denied::Withdrawn => self.end(moving, State::Withdrawn, now),
+            Denied::Budget => {
+                let arrival = moving.journey.arrival;
+                let program = moving.journey.submission.program.clone();
+                moving.proposal = Some(proposal);
+                self.journeys.insert(arrival, moving);
+                self.budget_waits.entry(program).or_default().push_back(arrival);
+            }
+            Denied::Impossible(detail) => {
+                self.pause(moving, Cause::Permanent, detail.to_owned(), now);
             }
         }
     }

@@ -6,7 +6,9 @@ use super::town::Town;
 use crate::inbox::Verb;
 use crate::journey::{EventKind, State};
 use crate::limits;
-use crate::request::{Cause, Failure, Wait};
+use crate::request::{Cause, Failure, Request, Wait};
+use crate::shard::Proposal;
+use crate::time::Timestamp;
 
 pub(super) fn admitted(workflow: &str) -> (Town, u64) {
     let mut town = Town::of(1, vec![program("p", workflow, 100 * RATE)]);
@@ -39,6 +41,38 @@ fn fail_once(town: &mut Town, arrival: u64, stage: u8) {
     town.read_inboxes();
     town.commit(0);
     town.runs.clear();
+}
+
+/// Stage 0 held the grant and said something, and `then` became of stage 1.
+fn after_consent(then: Proposal) -> Proposal {
+    let (outputs, requests) = (vec![(0, b"{\"x\":1}".to_vec())], vec![(0, Request::Hold)]);
+    Proposal::After { outputs, requests, then: Box::new(then) }
+}
+
+#[test]
+fn what_stages_before_a_failed_or_parked_one_came_to_is_kept() {
+    let failed = Proposal::Failed { stage: 1, failure: retryable() };
+    let until = Some(Timestamp(u64::MAX / 2));
+    let parked = Proposal::Park { stage: 1, wait: Wait::Timer, until, signal: None };
+    for then in [failed, parked] {
+        let (mut town, arrival) = admitted("usual");
+        town.propose(0, arrival, after_consent(then));
+        town.commit(0);
+        let journey = town.journey("ana", "clip");
+        assert!(matches!(journey.state, State::Parked { .. }), "{:?}", journey.state);
+        assert_eq!((journey.stage, journey.held.is_some(), journey.outputs.len()), (1, true, 1));
+    }
+}
+
+#[test]
+fn a_stage_that_failed_after_one_that_is_refused_is_not_tried_again() {
+    let (mut town, _) = admitted("usual");
+    let arrival = town.hand_in("eve", "p", "clip");
+    town.admit();
+    let failed = Proposal::Failed { stage: 1, failure: retryable() };
+    town.propose(0, arrival, after_consent(failed));
+    town.commit(0);
+    assert_eq!(town.state("eve", "clip"), "no_grant");
 }
 
 #[test]
