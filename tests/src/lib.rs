@@ -10,12 +10,18 @@ pub mod limits;
 mod manifest;
 mod poll;
 mod process;
+mod random;
 mod report;
 mod skip;
+mod sound;
 
 pub use data_dir::{DataDir, copy_tree, repository};
 pub use manifest::Manifest;
 pub use poll::poll_until;
 pub use process::{Gristmill, Output, Process, free_port};
+pub use random::Random;
 pub use report::{Amount, Journey, Payout, RejectedLine, Report};
 pub use skip::{has_program, shared, size, skip};
+pub use sound::{
+    assert_audited, assert_log_verified, assert_paid_as_reported, paid_once, run_arguments,
+};
