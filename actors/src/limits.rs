@@ -36,6 +36,8 @@ pub const RAIL_CALLS_MAX: usize = 2;
 pub const RAIL_ASK_AFTER: Duration = Duration::from_millis(200);
 /// Longest wait between two asks for one payout.
 pub const RAIL_ASK_AFTER_MAX: Duration = Duration::from_secs(30);
+/// Most doublings of the wait between two asks when the last call had an answer.
+pub const RAIL_DOUBLINGS_ANSWERED: u32 = 3;
 /// A key is not resent when less than this part of its window is left.
 pub const RAIL_MARGIN_PART: u32 = 10;
 /// At most this often a new checkpoint is published.

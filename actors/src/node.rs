@@ -250,9 +250,11 @@ impl State {
     }
 
     fn end(&self, fatal: Fatal) {
-        tracing::error!(%fatal, "the node has to end");
         self.fatal.send_if_modified(|shown| {
             let first = shown.is_none();
+            if first {
+                tracing::error!(%fatal, "the node has to end");
+            }
             shown.get_or_insert(fatal);
             first
         });

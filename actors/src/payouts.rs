@@ -206,7 +206,11 @@ impl State {
         match answers {
             Ok(answers) => {
                 let missing = std::iter::repeat(Answer::Unknown);
-                for (open, one) in orders.into_iter().zip(answers.into_iter().chain(missing)) {
+                for (mut open, one) in orders.into_iter().zip(answers.into_iter().chain(missing)) {
+                    // A rail that answers at all is soon asked again about what went wrong.
+                    if one != Answer::Pending {
+                        open.asks = open.asks.min(limits::RAIL_DOUBLINGS_ANSWERED);
+                    }
                     self.take(open, one, myself);
                 }
             }

@@ -40,7 +40,10 @@ pub enum StoreError {
         detail: String,
     },
     /// A write or fsync failed: nothing may be acknowledged any more, the process has to end.
-    #[error("the store failed for good: {detail}")]
+    #[error(
+        "{}: {detail}",
+        if *full { "the disk of the store is full" } else { "the store failed for good" }
+    )]
     Failed {
         /// What the engine said.
         detail: String,

@@ -142,7 +142,7 @@ impl EmbeddedStore {
         let (acknowledged, acknowledged_number) = Acknowledged::open(&live)?;
         let engine_dir = live.join("engine");
         if !Engine::stands(&engine_dir)? {
-            return Err(files::damaged("the engine's own marker is missing"));
+            return Err(files::damaged("the file engine/version is missing"));
         }
         let engine = Engine::open(&engine_dir)?;
         let number = check(&engine, &identity.uuid)?;
