@@ -2,6 +2,7 @@
 
 use crate::data_dir::repository;
 use serde_json::{Value, json};
+use std::path::Path;
 
 /// An NDJSON manifest in the making, for one shipped program.
 #[derive(Debug, Clone)]
@@ -19,7 +20,15 @@ impl Manifest {
     /// # Panics
     /// When the program's file is missing or is not TOML.
     pub fn new(program: &str) -> Self {
-        let path = repository().join(format!("workflows/programs/{program}.toml"));
+        Self::of(&repository().join("workflows/programs"), program)
+    }
+
+    /// An empty manifest for a program of another folder.
+    ///
+    /// # Panics
+    /// As [`Self::new`].
+    pub fn of(folder: &Path, program: &str) -> Self {
+        let path = folder.join(format!("{program}.toml"));
         let text = std::fs::read_to_string(&path)
             .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let table: Value =

@@ -68,12 +68,12 @@ impl Gristmill {
         Self::at(program)
     }
 
-    /// Another binary of the same build, such as an author's own.
+    /// Another binary of the same build, such as an author's own: it stands beside the first.
     ///
     /// # Panics
     /// When it was not built.
     pub fn binary(name: &str) -> Self {
-        Self::at(built(name))
+        Self::at(Self::command().program.with_file_name(name))
     }
 
     fn at(program: PathBuf) -> Self {

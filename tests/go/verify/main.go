@@ -4,9 +4,9 @@
 //	verify DIR VKEY [OLD_SIZE...]   the whole log below DIR, and that it extends the older sizes
 //	verify receipt FILE VKEY        one tlog-proof whose extra data holds the entry
 //
-// VKEY is a verifier key or a file that holds one. Checkpoints kept as DIR/checkpoints/<size> are
-// opened and checked too. Prints "ok SIZE ROOT" (for a receipt "ok SIZE ROOT INDEX"), or the
-// reason on standard error with exit code 1.
+// VKEY is a verifier key or a file that holds one. Checkpoints kept as DIR/checkpoints/<size>, with
+// leading zeros or without, are opened and checked too. Prints "ok SIZE ROOT" (for a receipt
+// "ok SIZE ROOT INDEX"), or the reason on standard error with exit code 1.
 //
 // It needs the Debian packages golang-go and golang-golang-x-mod-dev and no network:
 //
@@ -284,7 +284,8 @@ func checkOlder(dir string, v note.Verifier, tree tlog.Tree, tiles, derived tlog
 		if err != nil {
 			return fmt.Errorf("%s: %v", path, err)
 		}
-		if strconv.FormatInt(old.N, 10) != filepath.Base(path) {
+		named, err := strconv.ParseInt(filepath.Base(path), 10, 64)
+		if err != nil || named != old.N {
 			return fmt.Errorf("%s: is of size %d", path, old.N)
 		}
 		// A checkpoint may be kept before it is published as the newest one.
