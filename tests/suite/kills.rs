@@ -3,7 +3,7 @@
 
 use gristmill_tests::{
     DataDir, Gristmill, Journey, Manifest, Random, Report, assert_audited, assert_log_verified,
-    assert_paid_as_reported, repository, run_arguments, size,
+    assert_paid_as_reported, limits::KILL_DEADLINE, poll_until, repository, run_arguments, size,
 };
 use std::collections::BTreeMap;
 use std::fs;
@@ -41,7 +41,11 @@ impl Killer<'_> {
         while let Some(left) = end.checked_duration_since(Instant::now()) {
             std::thread::park_timeout(left);
         }
+        let children = children(process.id());
         let output = process.kill();
+        poll_until(KILL_DEADLINE, "the end of the media workers of a killed node", || {
+            children.iter().all(|child| !is_alive(*child)).then_some(())
+        });
         if output.code == 137 {
             self.hits += 1;
             return false;
@@ -87,6 +91,24 @@ impl Killer<'_> {
         let after = ["report.json", "trace/checkpoint", "rail/book.ndjson"].map(bytes);
         assert!(before == after, "a further run changed the report, the log or the book");
     }
+}
+
+/// State and parent of a process, from the file `stat` of procfs; none when it is gone.
+fn stat(id: u32) -> Option<(String, u32)> {
+    let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+    // The name before it may have spaces and brackets of its own.
+    let mut fields = stat.rsplit_once(") ")?.1.split(' ');
+    Some((fields.next()?.to_owned(), fields.next()?.parse().ok()?))
+}
+
+fn children(parent: u32) -> Vec<u32> {
+    let Ok(processes) = fs::read_dir("/proc") else { return Vec::new() };
+    let ids = processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    ids.filter(|id| stat(*id).is_some_and(|(_, of)| of == parent)).collect()
+}
+
+fn is_alive(id: u32) -> bool {
+    stat(id).is_some_and(|(state, _)| state != "Z")
 }
 
 fn undisturbed(gristmill: &Gristmill, manifest: &Path) -> (Report, Duration) {

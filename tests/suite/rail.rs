@@ -171,6 +171,25 @@ fn a_run_without_a_rail_stops_on_request_and_goes_on_when_there_is_one() {
 }
 
 #[test]
+fn killed_again_and_again_while_its_rail_is_down_a_node_blames_no_journey() {
+    let dir = DataDir::new();
+    let manifest = engine_manifest(&dir, "again", 100);
+    let address = format!("127.0.0.1:{}", free_port());
+    let url = format!("http://{address}");
+    for _ in 0..4 {
+        let run = Gristmill::command().spawn(rail_arguments(&dir, &manifest, &url));
+        poll_until(START, "accepted journeys that move", || {
+            run.stderr().contains("moving 100").then_some(())
+        });
+        let _killed = run.kill();
+    }
+    let rail = Rail::listen(&address, &dir.outside().join("book"), "");
+    let _settled = Gristmill::command().run(rail_arguments(&dir, &manifest, &url)).expect(0);
+    let report = assert_settled_once(&dir, &rail, 100);
+    assert_first_attempts(&report);
+}
+
+#[test]
 fn refused_payouts_stand_in_quarantine_and_a_retry_pays_them_as_new_payouts() {
     let dir = DataDir::new();
     let count = 100;

@@ -42,6 +42,9 @@ pub const PAYOUTS_MAX: usize = 16;
 pub const ATTEMPTS_MAX: u16 = 1000;
 /// How often an id found admitted after an unclean end is tried alone before it is quarantined.
 pub const UNCLEAN_ENDS_MAX: u8 = 3;
+/// The same for journeys that were accepted: they go on together, so that one whose rail is down
+/// holds up nobody, and an unclean end blames all of them.
+pub const UNCLEAN_ENDS_TOGETHER_MAX: u8 = 32;
 /// Largest durable record, in bytes.
 pub const RECORD_BYTES_MAX: usize = 256 * 1024;
 /// Most bytes of entries in one outbox row; a commit with more writes several.
@@ -78,4 +81,4 @@ const _: () = assert!(MARKS_MAX > GRANTS_MAX);
 const _: () = assert!(ENTRY_BYTES_MAX < RECORD_BYTES_MAX);
 const _: () = assert!(SEQUENCED_OFFERS_BYTES_MAX > 2 * RECORD_BYTES_MAX);
 const _: () = assert!(SEQUENCED_BYTES_MAX > SEQUENCED_OFFERS_BYTES_MAX + 64 * SHARDS_MAX as usize);
-const _: () = assert!(UNCLEAN_ENDS_MAX >= 1);
+const _: () = assert!(UNCLEAN_ENDS_MAX >= 1 && UNCLEAN_ENDS_TOGETHER_MAX > UNCLEAN_ENDS_MAX);

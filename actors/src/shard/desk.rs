@@ -6,8 +6,8 @@
 use super::admission::stored;
 use super::{Error, ShardMessage, State};
 use crate::contribution::tell;
-use crate::limits;
 use crate::engine::Ports;
+use crate::limits;
 use crate::ports::{StoreError, StoredContributor};
 use gristmill_workflows::codec::decode;
 use gristmill_workflows::commit::SequencedRow;
@@ -16,6 +16,7 @@ use gristmill_workflows::entry::DataKey;
 use gristmill_workflows::id::{Arrival, ContributionId, ContributorKey, IdKey, ShardId};
 use gristmill_workflows::inbox::Verb;
 use gristmill_workflows::journey::Journey;
+use gristmill_workflows::limits::UNCLEAN_ENDS_TOGETHER_MAX;
 use gristmill_workflows::shard::Chain;
 use gristmill_workflows::submission::Mark;
 use gristmill_workflows::time::Timestamp;
@@ -165,7 +166,11 @@ impl State {
                 self.forget(&stood.journey);
                 continue;
             }
-            if Self::is_poison(count) {
+            let poison = match stood.journey.accepted {
+                Some(_) => count >= UNCLEAN_ENDS_TOGETHER_MAX,
+                None => Self::is_poison(count),
+            };
+            if poison {
                 self.machine.quarantine(arrival, now);
             } else {
                 self.admitted.insert(arrival, count);
