@@ -8,7 +8,7 @@ use crate::journeys::{AHEAD_MAX, Definitions, Error, Found, Indices, ahead, stag
 use crate::receipt_check::{micro, minor};
 use crate::report_row::Row;
 use gristmill_actors::ports::ShardStore;
-use gristmill_workflows::journey::{EventKind, Journey};
+use gristmill_workflows::journey::{EventKind, Journey, PayoutState};
 use gristmill_workflows::price::Price;
 use gristmill_workflows::score::Factor;
 use serde::Serialize;
@@ -175,9 +175,9 @@ impl Shown {
         for payout in &self.row.payouts {
             let index = payout.trace_index.map_or_else(String::new, |i| format!(", log index {i}"));
             lines.push(format!(
-                "  payout       {} {:?} {}{index}",
+                "  payout       {} {} {}{index}",
                 minor(currency, payout.minor),
-                payout.state,
+                state(payout.state),
                 payout.id
             ));
         }
@@ -187,6 +187,16 @@ impl Shown {
             let (from, to) = (word("from"), word("to"));
             lines.push(format!("  posting      {from} to {to}: {}", micro(currency, amount)));
         }
+    }
+}
+
+fn state(state: PayoutState) -> &'static str {
+    match state {
+        PayoutState::Fixed => "fixed",
+        PayoutState::InFlight => "in flight",
+        PayoutState::Paid => "paid",
+        PayoutState::Failed => "failed",
+        PayoutState::Suspense => "in suspense",
     }
 }
 

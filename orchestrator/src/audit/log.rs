@@ -18,6 +18,7 @@ use gristmill_workflows::invariant::Invariant;
 use gristmill_workflows::sequencer::Sequenced;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 use std::path::PathBuf;
 
 /// The folder of sequenced batches.
@@ -42,6 +43,9 @@ pub(super) struct Read {
     pub(super) altered: BTreeMap<u64, String>,
 }
 
+/// A checkpoint and the note that it was opened from.
+type Noted = (Checkpoint, Vec<u8>);
+
 /// Checkpoints that open.
 #[derive(Default)]
 struct Checkpoints {
@@ -50,7 +54,7 @@ struct Checkpoints {
     /// What was published, by size.
     published: Vec<Checkpoint>,
     /// The note of the largest of all.
-    newest: Option<(Checkpoint, Vec<u8>)>,
+    newest: Option<Noted>,
 }
 
 /// What the sequenced batches say.
@@ -77,21 +81,22 @@ impl Log {
         let mut altered = BTreeMap::new();
         let mut book = self.book(&checkpoints);
         if let Some((_, note)) = &checkpoints.newest {
-            let mut differ = Vec::new();
+            let (mut differ, mut gaps, mut next) = (Vec::new(), Vec::new(), 0);
             let report = pass(&log, note, &self.verifier, |entry| {
                 if batches.leaves.get(&entry.index).is_some_and(|leaf| *leaf != entry.leaf) {
                     differ.push(entry.index);
                 }
+                if entry.index > next {
+                    gaps.push(next..entry.index);
+                }
+                next = entry.index + 1;
                 book.entry(entry.index, entry.bytes, None);
             })?;
+            gaps.push(next..size);
             if !report.is_whole() {
                 altered = faults(&report, &mut found);
-                book = self.book(&checkpoints);
-                pass(&log, note, &self.verifier, |entry| {
-                    let wrong = altered.contains_key(&entry.index);
-                    let leaf = if wrong { stored_leaf(&log, entry.index, size) } else { None };
-                    book.entry(entry.index, entry.bytes, leaf);
-                })?;
+                let spare = self.spare(&log, &gaps)?;
+                book = self.damaged_book(&log, &checkpoints, &altered, &spare)?;
             }
             for index in differ.into_iter().filter(|index| !altered.contains_key(index)) {
                 let sentence = "is not the entry that was sequenced here";
@@ -116,6 +121,50 @@ impl Log {
             other => other,
         };
         LogBook::new(self.key.clone(), &all, current)
+    }
+
+    /// Reads a damaged log again, with what is known of its damage: changed entries stand in the
+    /// tree by the hash that their tile has, unreadable ones come from their batch.
+    fn damaged_book(
+        &self,
+        log: &LogFolder,
+        checkpoints: &Checkpoints,
+        altered: &BTreeMap<u64, String>,
+        spare: &BTreeMap<u64, Vec<u8>>,
+    ) -> Result<LogBook, Error> {
+        let mut book = self.book(checkpoints);
+        let Some((Checkpoint { size, .. }, note)) = &checkpoints.newest else { return Ok(book) };
+        let mut next = 0;
+        let fill = |book: &mut LogBook, gap: Range<u64>| {
+            spare.range(gap).for_each(|(index, bytes)| book.entry(*index, bytes, None));
+        };
+        pass(log, note, &self.verifier, |entry| {
+            fill(&mut book, next..entry.index);
+            next = entry.index + 1;
+            let wrong = altered.contains_key(&entry.index);
+            let leaf = if wrong { stored_leaf(log, entry.index, *size) } else { None };
+            book.entry(entry.index, entry.bytes, leaf);
+        })?;
+        fill(&mut book, next..*size);
+        Ok(book)
+    }
+
+    /// Entries of unreadable bundles, as far as their sequenced batches still stand.
+    fn spare(&self, log: &LogFolder, gaps: &[Range<u64>]) -> Result<BTreeMap<u64, Vec<u8>>, Error> {
+        let mut spare = BTreeMap::new();
+        if gaps.iter().all(Range::is_empty) {
+            return Ok(spare);
+        }
+        let numbered = log.numbered(SEQUENCED).map_err(file(&self.folder.join(SEQUENCED)))?;
+        for (first, path) in numbered {
+            let bytes = log.object(&path).map_err(file(&self.folder.join(&path)))?;
+            // A batch that does not read was told already.
+            let Some(Ok(object)) = bytes.map(|bytes| decode::<Sequenced>(&bytes)) else { continue };
+            let entries = object.offers.into_iter().flat_map(|offer| offer.entries);
+            let missing = (first..).zip(entries);
+            spare.extend(missing.filter(|(index, _)| gaps.iter().any(|gap| gap.contains(index))));
+        }
+        Ok(spare)
     }
 
     fn checkpoints(&self, log: &LogFolder, found: &mut Vec<Found>) -> Result<Checkpoints, Error> {
@@ -160,11 +209,7 @@ impl Log {
     }
 
     /// A checkpoint with its note, or what is wrong with it.
-    fn open(
-        &self,
-        log: &LogFolder,
-        path: &str,
-    ) -> Result<Result<Option<(Checkpoint, Vec<u8>)>, String>, Error> {
+    fn open(&self, log: &LogFolder, path: &str) -> Result<Result<Option<Noted>, String>, Error> {
         let Some(note) = log.object(path).map_err(file(&self.folder.join(path)))? else {
             return Ok(Ok(None));
         };

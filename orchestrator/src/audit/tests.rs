@@ -68,7 +68,8 @@ async fn a_whole_log_has_no_violation_of_its_own() {
 
 #[tokio::test]
 async fn a_flipped_byte_is_told_by_its_path() {
-    for (path, at) in [("tile/entries/000.p/7", 400), ("tile/0/000.p/7", 40)] {
+    let bundle = "tile/entries/000.p/7";
+    for (path, at) in [(bundle, 400), (bundle, 0), ("tile/0/000.p/7", 40)] {
         let node = Node::new().await;
         node.flip(path, at);
         assert_eq!(node.found("I7").await, [path]);
