@@ -163,6 +163,41 @@ fn whenever_and_however_often_it_is_killed_every_contribution_settles_exactly_on
 }
 
 #[test]
+fn a_withdrawal_killed_at_any_moment_reaches_everything_once() {
+    let outside = DataDir::new();
+    let mut manifest = Manifest::engine("back", 300, 60);
+    let first = outside.write("first.ndjson", manifest.as_bytes());
+    for person in (0..60).step_by(2) {
+        manifest.withdraw(&format!("back-p{person}"));
+    }
+    let second = outside.write("second.ndjson", manifest.as_bytes());
+    let gristmill = Gristmill::command().deadline(LAST_RUN);
+    let before = DataDir::new();
+    let _settled = gristmill.run(run_arguments(&before, &first)).expect(0);
+    let dir = before.copied();
+    let start = Instant::now();
+    let _withdrawn = gristmill.run(run_arguments(&before, &second)).expect(0);
+    let (whole, expected) = (start.elapsed(), before.report());
+    let random = Random::seeded("kills of withdrawals");
+    let mut killer = Killer { gristmill, manifest: &second, random, whole, hits: 0 };
+    for _ in 0..10 {
+        killer.strike(&dir);
+    }
+    let report = killer.round(&dir, 0);
+    for journey in &report.journeys {
+        let person = journey.contributor.strip_prefix("back-p").unwrap();
+        let withdrawn = person.parse::<u32>().unwrap().is_multiple_of(2);
+        assert_eq!(journey.state, "settled", "{journey:?}");
+        assert_eq!(!journey.withdrawn_at.is_null(), withdrawn, "{journey:?}");
+        assert_eq!(journey.receipts.is_empty(), withdrawn, "{journey:?}");
+    }
+    assert_eq!(substance(&report), substance(&expected));
+    assert_eq!(report.trace["size"], expected.trace["size"]);
+    assert_eq!(report.money, expected.money);
+    killer.hold(&dir);
+}
+
+#[test]
 fn real_media_killed_at_any_moment_come_to_the_same_end() {
     let manifest = repository().join("workflows/examples/seoul.ndjson");
     killed_and_restarted(&manifest, 15, Random::seeded("kills over real media"));

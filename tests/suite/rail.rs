@@ -2,14 +2,14 @@
 //! every payout moves money exactly once.
 
 use gristmill_tests::{
-    DataDir, Gristmill, Journey, Manifest, Process, Report, assert_audited, assert_log_verified,
-    assert_paid_as_reported, free_port, paid_once, poll_until, run_arguments,
+    DataDir, Gristmill, Journey, Manifest, Process, Random, Report, assert_audited,
+    assert_log_verified, assert_paid_as_reported, free_port, paid_once, poll_until, run_arguments,
 };
 use serde_json::Value;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const START: Duration = Duration::from_secs(20);
 /// What one contribution earns with the engine program: the score 8,000 pays ten won.
@@ -107,7 +107,7 @@ fn over_a_rail_with_every_fault_but_refusal_all_is_paid_exactly_once() {
         let dir = DataDir::new();
         let manifest = engine_manifest(&dir, "fault", count);
         let rail = Rail::start(&dir.outside().join("book"), faults);
-        let start = std::time::Instant::now();
+        let start = Instant::now();
         let _settled =
             Gristmill::command().run(rail_arguments(&dir, &manifest, &rail.url)).expect(0);
         eprintln!("{faults}: {count} settled in {:?}", start.elapsed());
@@ -187,6 +187,37 @@ fn killed_again_and_again_while_its_rail_is_down_a_node_blames_no_journey() {
     let _settled = Gristmill::command().run(rail_arguments(&dir, &manifest, &url)).expect(0);
     let report = assert_settled_once(&dir, &rail, 100);
     assert_first_attempts(&report);
+}
+
+#[test]
+fn killed_at_any_moment_over_a_rail_with_faults_a_node_pays_exactly_once() {
+    let dir = DataDir::new();
+    let count = 400;
+    let manifest = engine_manifest(&dir, "both", count);
+    let faults = "lost_reply=0.2,http_500=0.1,http_429=0.1,duplicate=0.1,late_apply=0.1,slow_ms=20";
+    let rail = Rail::start(&dir.outside().join("book"), faults);
+    let mut random = Random::seeded("kills over a rail with faults");
+    for _ in 0..12 {
+        let run = Gristmill::command().spawn(rail_arguments(&dir, &manifest, &rail.url));
+        let moment = random.between(Duration::from_millis(100), Duration::from_millis(1500));
+        let end = Instant::now() + moment;
+        while let Some(left) = end.checked_duration_since(Instant::now()) {
+            std::thread::park_timeout(left);
+        }
+        let _killed = run.kill();
+    }
+    let gristmill = Gristmill::command();
+    let output = gristmill.run(rail_arguments(&dir, &manifest, &rail.url));
+    if output.code == 3 {
+        let paused = dir.report().journeys;
+        let blamed = |journey: &&Journey| journey.cause.as_deref() == Some("killed_node");
+        eprintln!("{} quarantined as killed_node", paused.iter().filter(blamed).count());
+        let retry = ["quarantine", "retry", "--cause=killed_node", &dir.flag()];
+        let rail_flag = format!("--rail={}", rail.url);
+        let _retried = gristmill.run(retry.into_iter().chain([rail_flag.as_str()])).expect(0);
+    }
+    let _settled = gristmill.run(rail_arguments(&dir, &manifest, &rail.url)).expect(0);
+    assert_settled_once(&dir, &rail, count);
 }
 
 #[test]
