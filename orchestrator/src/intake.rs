@@ -3,6 +3,8 @@
 //! Nothing moves before the whole manifest is durable. A repeat is recognised before its media is
 //! looked at, so that a second run imports nothing twice and revives nothing that was withdrawn.
 
+mod items;
+
 use crate::manifest::{self, Code, Consent, Contribution, Line, Problem, Withdraw};
 use crate::media_root::{Bytes, MediaRoot};
 use gristmill_actors::engine::Ports;
@@ -11,11 +13,11 @@ use gristmill_workflows::codec::{self, encode};
 use gristmill_workflows::id::{ContributionId, ShardId};
 use gristmill_workflows::inbox;
 use gristmill_workflows::shard::World;
-use gristmill_workflows::submission::{self, Mark, Media, Scope, Submission};
+use gristmill_workflows::submission::{self, Mark, Media, Scope};
 use gristmill_workflows::time::Timestamp;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::BufRead;
 use std::sync::Arc;
 
@@ -87,6 +89,17 @@ impl std::fmt::Debug for Intake<'_> {
     }
 }
 
+/// A line that was read: its number, what it says, and what it is known by as a control line.
+type Parsed = (u64, Line, [u8; 16]);
+
+/// Lines that are taken in together.
+#[derive(Default)]
+struct Round {
+    ids: HashSet<ContributionId>,
+    /// Lines with the key of another line of the round.
+    later: Vec<Parsed>,
+}
+
 /// A line on its way into an inbox.
 struct Ready {
     line: u64,
@@ -122,7 +135,7 @@ impl<'a> Intake<'a> {
         input: &mut impl BufRead,
         mut progress: impl FnMut(u64),
     ) -> Result<Taken, Error> {
-        let mut batch: Vec<(u64, Line, [u8; 16])> = Vec::with_capacity(BATCH);
+        let mut batch: Vec<Parsed> = Vec::with_capacity(BATCH);
         while let Some(line) = manifest::next_line(input)? {
             self.taken.lines += 1;
             let number = self.taken.lines;
@@ -150,6 +163,7 @@ impl<'a> Intake<'a> {
         self.settle(batch).await?;
         progress(self.taken.lines);
         self.taken.journeys.sort_unstable_by_key(|(line, _)| *line);
+        self.taken.repeated.sort_unstable_by_key(|(line, _)| *line);
         self.taken.rejected.sort_by_key(|rejected| rejected.line);
         Ok(self.taken)
     }
@@ -165,10 +179,20 @@ impl<'a> Intake<'a> {
         self.taken.rejected.push(RejectedLine { line, field, code, detail });
     }
 
-    async fn settle(&mut self, batch: Vec<(u64, Line, [u8; 16])>) -> Result<(), Error> {
+    async fn settle(&mut self, mut batch: Vec<Parsed>) -> Result<(), Error> {
+        while !batch.is_empty() {
+            batch = self.settle_firsts(batch).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes in what has no line of the same key before it in the batch. The other lines come
+    /// back: what they are depends on what became of the one before.
+    async fn settle_firsts(&mut self, batch: Vec<Parsed>) -> Result<Vec<Parsed>, Error> {
         let mut ready = Vec::with_capacity(batch.len());
+        let mut round = Round::default();
         for (line, parsed, place) in batch {
-            match self.prepare(line, parsed, place) {
+            match self.prepare(line, parsed, place, &mut round) {
                 Ok(Some(one)) => ready.push(one),
                 Ok(None) => {}
                 Err(problem) => self.reject(line, problem),
@@ -195,7 +219,8 @@ impl<'a> Intake<'a> {
                 held = 0;
             }
         }
-        self.submit(fresh).await
+        self.submit(fresh).await?;
+        Ok(round.later)
     }
 
     /// What can be seen without the store: programs, tasks, repeats within the manifest.
@@ -204,6 +229,7 @@ impl<'a> Intake<'a> {
         line: u64,
         parsed: Line,
         place: [u8; 16],
+        round: &mut Round,
     ) -> Result<Option<Ready>, Problem> {
         let key = &self.world.key;
         match parsed {
@@ -223,7 +249,10 @@ impl<'a> Intake<'a> {
                     self.taken.repeated.push((line, id));
                     return Ok(None);
                 }
-                self.seen.insert(id, contribution.body);
+                if !round.ids.insert(id) {
+                    round.later.push((line, Line::Contribution(contribution), place));
+                    return Ok(None);
+                }
                 let shard = id.bucket.shard(self.world.shards);
                 let body = contribution.body;
                 let what = What::Contribution(id, contribution, None);
@@ -284,12 +313,10 @@ impl<'a> Intake<'a> {
     fn known(&mut self, one: &Ready, body: [u8; 16]) {
         match &one.what {
             What::Contribution(id, _, _) if body == one.body => {
+                self.seen.insert(*id, body);
                 self.taken.journeys.push((one.line, *id));
             }
-            What::Contribution(id, _, _) => {
-                self.seen.insert(*id, body);
-                self.reject(one.line, reused());
-            }
+            What::Contribution(..) => self.reject(one.line, reused()),
             What::Consent(_) if body != one.body => self.reject(one.line, grant_reused()),
             What::Consent(_) | What::Withdraw(..) => {}
         }
@@ -299,11 +326,11 @@ impl<'a> Intake<'a> {
     async fn look(&mut self, one: &mut Ready) -> Result<Result<(), Problem>, Error> {
         match &mut one.what {
             What::Contribution(id, contribution, bytes) => match self.read_media(contribution) {
-                Ok(read) => *bytes = read,
-                Err(problem) => {
-                    self.seen.remove(id);
-                    return Ok(Err(problem));
+                Ok(read) => {
+                    *bytes = read;
+                    self.seen.insert(*id, contribution.body);
                 }
+                Err(problem) => return Ok(Err(problem)),
             },
             What::Withdraw(withdraw, Scope::Grant(grant)) => {
                 let identity = grant_identity(&withdraw.contributor, grant);
@@ -311,8 +338,7 @@ impl<'a> Intake<'a> {
                     let found = self.ports.store.find(one.shard, vec![identity]).await?;
                     if found.into_iter().flatten().next().is_none() {
                         let detail = "this contributor never gave this grant";
-                        let problem =
-                            Problem::new("withdraw.grant", Code::UnknownGrant, detail);
+                        let problem = Problem::new("withdraw.grant", Code::UnknownGrant, detail);
                         return Ok(Err(problem));
                     }
                 }
@@ -361,10 +387,12 @@ impl<'a> Intake<'a> {
                 What::Contribution(id, contribution, bytes) => {
                     let media = self.import(slot, bytes).await?;
                     claims.extend(media.iter().map(|media| (media.sha256, id)));
-                    let item = self.submission(id, contribution, media, slot);
+                    let item = items::submission(id, contribution, media, slot, self.now);
                     (inbox::Item::Contribution(item), None, Some(id))
                 }
-                What::Consent(consent) => (inbox::Item::Consent(self.consent(consent)), None, None),
+                What::Consent(consent) => {
+                    (inbox::Item::Consent(items::consent(consent, self.now)), None, None)
+                }
                 What::Withdraw(withdraw, scope) => {
                     let key = self.world.key.contributor(&withdraw.contributor);
                     let mark = Mark { scope: scope.clone(), position: 0, at: self.now };
@@ -439,42 +467,6 @@ impl<'a> Intake<'a> {
         };
         self.ports.media.put(slot, key, bytes).await?;
         Ok(Some(media))
-    }
-
-    fn submission(
-        &self,
-        id: ContributionId,
-        contribution: Contribution,
-        media: Option<Media>,
-        data_key: u64,
-    ) -> Submission {
-        Submission {
-            id,
-            contributor: contribution.contributor,
-            idempotency_key: contribution.idempotency_key,
-            program: contribution.program,
-            task: contribution.task,
-            modality: contribution.modality,
-            language: contribution.language,
-            media,
-            transcript: contribution.transcript,
-            captured_at: contribution.captured_at,
-            data_key,
-            at: self.now,
-        }
-    }
-
-    fn consent(&self, consent: Consent) -> submission::Consent {
-        submission::Consent {
-            contributor: consent.contributor,
-            grant: consent.grant,
-            program: consent.program,
-            purposes: consent.purposes,
-            modalities: consent.modalities,
-            terms: consent.terms,
-            expires_at: consent.expires_at,
-            at: self.now,
-        }
     }
 }
 
