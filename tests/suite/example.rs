@@ -85,8 +85,11 @@ fn every_line_of_the_example_ends_as_its_key_says() {
     let mut count = 0;
     for journey in others {
         let key = &journey.idempotency_key;
-        assert_eq!((journey.state.as_str(), &journey.reason, &journey.cause),
-            ("settled", &None, &None), "{key}");
+        assert_eq!(
+            (journey.state.as_str(), &journey.reason, &journey.cause),
+            ("settled", &None, &None),
+            "{key}"
+        );
         assert!(journey.score.is_some_and(|score| (5000..=10_000).contains(&score)), "{key}");
         assert!(journey.trace_index.is_some() && journey.payouts.len() == 1, "{key}");
         assert_eq!(journey.payouts[0].state, "paid", "{key}");

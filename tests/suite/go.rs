@@ -1,9 +1,7 @@
 //! A second opinion on the public log: Go's own sumdb packages, which share no code with
 //! Gristmill, check a whole log, its growth, and receipts of both kinds.
 
-use gristmill_tests::{
-    DataDir, Gristmill, Manifest, has_program, repository, run_arguments, skip,
-};
+use gristmill_tests::{DataDir, Gristmill, Manifest, has_program, repository, run_arguments, skip};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 

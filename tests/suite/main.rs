@@ -1,9 +1,14 @@
 //! One test binary with every scenario of the outside, and the checks of the repository itself.
 #![cfg(test)]
 
+mod author;
+mod bad_input;
 mod data_dir;
+mod example;
+mod go;
 mod kills;
 mod rail;
+mod reasons;
 mod source;
 mod tidy;
 mod walls;
