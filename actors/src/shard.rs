@@ -144,7 +144,10 @@ pub struct State {
     starts: Vec<Arrival>,
     // Admission.
     fetching: bool,
-    grew: bool,
+    /// The control lane may hold something new.
+    control_grew: bool,
+    /// The intake lane may hold something that is not let in.
+    intake_grew: bool,
     cursors: admission::Cursors,
     admitted: BTreeMap<Arrival, u8>,
     suspects: VecDeque<(Arrival, u8)>,
@@ -195,7 +198,7 @@ impl Actor for ShardActor {
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            ShardMessage::InboxGrew => state.grew = true,
+            ShardMessage::InboxGrew => state.inbox_grew(),
             ShardMessage::Fetched(fetched) => state.on_fetched(*fetched)?,
             ShardMessage::Proposed(arrival, proposal) => state.on_proposed(arrival, proposal),
             ShardMessage::Committed(result) => state.on_committed(&myself, result).await?,
@@ -278,7 +281,7 @@ impl State {
     }
 
     fn on_sweep(&mut self, myself: &ActorRef<ShardMessage>) {
-        self.grew = true;
+        self.inbox_grew();
         self.machine.repeat_unanswered();
         self.desk.push_back(Desk::Horizon);
         sweep_later(myself);
@@ -313,7 +316,8 @@ impl State {
             && self.offered == 0
             && posting == 0
             && !self.fetching
-            && !self.grew
+            && !self.control_grew
+            && !self.intake_grew
             && self.desk.is_empty()
             && self.suspects.is_empty();
         let finished = &self.machine.state().finished;

@@ -62,7 +62,7 @@ async fn bench(items: u64, folder: &Path) -> Result<(), Box<dyn Error>> {
         "gristmill.local/trace",
         Options { shards: SHARDS, ..Options::default() },
     )?;
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new()?);
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let ports: Ports = opened.ports(clock);
     let payouts = Arc::new(OnceLock::new());
     let needs = Needs {

@@ -46,28 +46,39 @@ struct Reader {
 }
 
 impl State {
+    /// Something was put into the inbox, in whichever lane.
+    pub(super) fn inbox_grew(&mut self) {
+        self.control_grew = true;
+        self.intake_grew = true;
+    }
+
+    /// How many contributions may be let in now. Small reads cost as much as large ones, so it is
+    /// none until a quarter of the window is free; the control lane does not wait for that.
+    fn room(&self) -> usize {
+        let batch = self.window.min(limits::INBOX_BATCH);
+        let room = self.window.saturating_sub(self.machine.moving()).min(batch);
+        let alone = !self.suspects.is_empty() || self.alone.is_some();
+        if alone || !self.intake_grew || room * 4 < batch { 0 } else { room }
+    }
+
     /// Reads the inbox if it may have grown and there is room.
     pub(super) fn start_fetch(&mut self, myself: &ActorRef<ShardMessage>) {
-        if self.fetching || self.draining || !self.grew {
+        if self.fetching || self.draining {
             return;
         }
         if self.at_desk.as_ref().is_some_and(Desk::is_exclusive) {
             return;
         }
-        let used = self.machine.moving() + self.starts.len();
-        let mut room = self.window.saturating_sub(used).min(limits::INBOX_BATCH);
-        let mut alone = None;
-        if !self.suspects.is_empty() || self.alone.is_some() {
-            room = 0;
-            if self.alone.is_none() {
-                alone = self.suspects.front().map(|(arrival, _)| *arrival);
-            }
-        } else if room * 4 < self.window.min(limits::INBOX_BATCH) {
-            // Small reads cost as much as large ones: wait until a quarter of the window is free.
+        let room = self.room();
+        let free = self.alone.is_none() && self.intake_grew;
+        let alone = self.suspects.front().filter(|_| free).map(|(arrival, _)| *arrival);
+        let wants_intake = room > 0 || alone.is_some();
+        if !self.control_grew && !wants_intake {
             return;
         }
+        self.control_grew = false;
+        self.intake_grew &= !wants_intake;
         self.fetching = true;
-        self.grew = false;
         let reader = Reader {
             ports: self.engine.ports.clone(),
             key: self.engine.world.key.clone(),
@@ -92,7 +103,8 @@ impl State {
             }
             other => other?,
         };
-        self.grew |= fetched.more_control || fetched.more_intake;
+        self.control_grew |= fetched.more_control;
+        self.intake_grew |= fetched.more_intake;
         for (arrival, item) in std::mem::take(&mut fetched.control) {
             self.cursors.control = Some(arrival);
             self.control(arrival, item, &fetched.contributors)?;
@@ -113,7 +125,7 @@ impl State {
             // A suspect whose item is gone was dealt with before the end.
             if alone.is_some() {
                 self.suspects.pop_front();
-                self.grew = true;
+                self.intake_grew = true;
             }
             return Ok(());
         }

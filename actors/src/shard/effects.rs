@@ -57,7 +57,7 @@ impl State {
         if self.alone == Some(arrival) {
             self.alone = None;
         }
-        self.grew = true;
+        self.intake_grew = true;
     }
 
     /// Destroys keys and blobs; what is not done when the process ends is done at the next start.
