@@ -2,6 +2,7 @@
 
 use crate::record;
 use crate::stage::{Context, Effect, Nothing, Outcome, Settings, SettingsError, Stage, StageError};
+use gristmill_workflows::request::Reason;
 use serde::Deserialize;
 
 #[derive(Debug, Deserialize)]
@@ -37,7 +38,10 @@ impl Stage for FixedScore {
         Ok(fixed)
     }
 
-    async fn run(&self, _: &Context, _: Nothing) -> Result<Outcome<Scored>, StageError> {
+    async fn run(&self, cx: &Context, _: Nothing) -> Result<Outcome<Scored>, StageError> {
+        if cx.task().is_some_and(|task| task.modality != cx.submission().modality) {
+            return Ok(Outcome::RejectAs(Reason::known("wrong_modality")));
+        }
         let scorer = "fixed/1".to_owned();
         Ok(Outcome::done(Scored { score: self.score, units: self.units, scorer }))
     }
