@@ -339,7 +339,7 @@ fn a_key_means_one_body_and_a_line_that_was_refused_does_not_use_it_up() {
     table.raw(Settled, &first.to_string());
     table.raw(Repeated, &first.to_string());
     table.raw(Repeated, &format!("  {}\r", first.to_string().replace(',', " , ")));
-    let mut other = first.clone();
+    let mut other = first;
     other["transcript"] = json!("another body");
     table.raw(Line("idempotency_key_reused", "idempotency_key"), &other.to_string());
     let missing = contribution("late", &json!({"media": {"uri": "none.jpg"}}));

@@ -102,6 +102,20 @@ fn consent_covers_a_purpose_a_modality_and_terms_or_nothing() {
 }
 
 #[test]
+fn a_fixed_score_is_for_what_the_task_asks_for_only() {
+    let dir = DataDir::new();
+    let mut manifest = Manifest::engine("k", 1, 1);
+    manifest.media("k-p0", "clip", "none", "voice", "media/voice-01.wav");
+    let path = dir.write("m.ndjson", manifest.as_bytes());
+    let root = format!("--media-root={}", repository().join("workflows/examples").display());
+    let arguments = run_arguments(&dir, &path).into_iter().chain([root]);
+    drop(Gristmill::command().run(arguments).expect(0));
+    let report = dir.report();
+    assert_eq!(report.journey("clip").reason.as_deref(), Some("wrong_modality"));
+    assert_eq!(report.journey("k-1").state, "settled");
+}
+
+#[test]
 fn a_folder_of_programs_that_is_off_is_a_usage_error_that_names_the_file() {
     let dir = DataDir::new();
     let manifest = dir.write("m.ndjson", Manifest::engine("k", 1, 1).as_bytes());
