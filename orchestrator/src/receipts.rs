@@ -247,6 +247,10 @@ impl<'a> Receipts<'a> {
         let folder = self.dir.join(FOLDER);
         for (name, text) in files {
             let path = self.dir.join(name);
+            // A further run over a log that did not grow would write the same bytes again.
+            if fs::read(&path).is_ok_and(|stands| stands == text.as_bytes()) {
+                continue;
+            }
             replace(&folder, &path, text.as_bytes())
                 .map_err(|source| Error::File { path, source })?;
         }
