@@ -27,9 +27,9 @@ struct Killer<'a> {
 }
 
 impl Killer<'_> {
-    /// Mostly early, where there is work; one time in four up to one and a half times a whole run.
+    /// Mostly early, where there is work; one time in eight up to one and a half times a whole run.
     fn moment(&mut self) -> Duration {
-        let most = if self.random.below(4) == 0 { self.whole * 3 / 2 } else { self.whole / 3 };
+        let most = if self.random.below(8) == 0 { self.whole * 3 / 2 } else { self.whole / 3 };
         self.random.between(FIRST_MOMENT, most)
     }
 
