@@ -121,8 +121,7 @@ impl Actor for NodeActor {
         }
         let clock = engine.ports.clock.clone();
         let batcher = payouts::Arguments { rail, clock };
-        let (batcher, _) =
-            Actor::spawn_linked(None, PayoutBatcher, batcher, cell.clone()).await?;
+        let (batcher, _) = Actor::spawn_linked(None, PayoutBatcher, batcher, cell.clone()).await?;
         let log = trace_role::Arguments { log: parts.log, sizes };
         let (log, _) = Actor::spawn_linked(None, TraceRole, log, cell).await?;
         let fresh = engine.pools.set(pools).is_ok()
@@ -193,14 +192,12 @@ impl State {
             engine: self.engine.clone(),
             status,
         };
-        let started =
-            Actor::spawn_linked(None, ShardActor, arguments, myself.get_cell()).await;
+        let started = Actor::spawn_linked(None, ShardActor, arguments, myself.get_cell()).await;
         match started {
             Ok((actor, _)) => {
                 self.cells.insert(actor.get_id(), shard);
                 let shards = &self.engine.shards;
-                let mut shards =
-                    shards.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+                let mut shards = shards.write().unwrap_or_else(std::sync::PoisonError::into_inner);
                 shards.insert(shard, actor);
             }
             Err(ractor::SpawnErr::StartupFailed(error)) => {
@@ -263,9 +260,9 @@ impl State {
 
 fn fatal(error: &ActorProcessingErr) -> Option<Fatal> {
     match error.downcast_ref::<shard::Error>()? {
-        shard::Error::Store(
-            error @ (StoreError::Failed { .. } | StoreError::Damaged { .. }),
-        ) => Some(Fatal::Store(error.clone())),
+        shard::Error::Store(error @ (StoreError::Failed { .. } | StoreError::Damaged { .. })) => {
+            Some(Fatal::Store(error.clone()))
+        }
         shard::Error::Codec(error) => {
             Some(Fatal::Store(StoreError::Damaged { detail: error.to_string() }))
         }
@@ -327,8 +324,7 @@ impl Node {
             fatal: fatal_sender,
         };
         let spawned = Actor::spawn(None, NodeActor, arguments).await;
-        let (actor, _) =
-            spawned.map_err(|error| Fatal::Actor { detail: error.to_string() })?;
+        let (actor, _) = spawned.map_err(|error| Fatal::Actor { detail: error.to_string() })?;
         Ok(Self { actor, engine, statuses, sizes, fatal })
     }
 

@@ -51,7 +51,11 @@ pub enum PoolMessage {
 enum Circuit {
     Closed,
     /// Nothing starts before `until`; then one probe at a time.
-    Open { until: Instant, wait: Duration, probing: bool },
+    Open {
+        until: Instant,
+        wait: Duration,
+        probing: bool,
+    },
 }
 
 /// What a pool keeps.

@@ -130,6 +130,12 @@ pub struct StoredJourney {
     pub row: Vec<u8>,
 }
 
+/// A row and its number: an arrival number or an outbox position.
+pub type Numbered = (u64, Vec<u8>);
+
+/// The arrival number and the body hash that an identity was accepted under.
+pub type Known = (Arrival, [u8; 16]);
+
 /// Shards: inboxes, journeys, contributors, and the one way to change them.
 ///
 /// *Atomicity*: `submit` is one step an item over identity, mark and inbox; `commit` is all or
@@ -166,7 +172,7 @@ pub trait ShardStore: Send + Sync + 'static {
         lane: Lane,
         after: Option<Arrival>,
         limit: usize,
-    ) -> BoxFuture<'_, Result<Vec<(Arrival, Vec<u8>)>, StoreError>>;
+    ) -> BoxFuture<'_, Result<Vec<Numbered>, StoreError>>;
 
     /// Inbox items by arrival number, in either lane; none where there is none.
     fn inbox_items(
@@ -194,7 +200,7 @@ pub trait ShardStore: Send + Sync + 'static {
         &self,
         shard: ShardId,
         identities: Vec<[u8; 16]>,
-    ) -> BoxFuture<'_, Result<Vec<Option<(Arrival, [u8; 16])>>, StoreError>>;
+    ) -> BoxFuture<'_, Result<Vec<Option<Known>>, StoreError>>;
 
     /// Timers due at or before a moment, earliest first.
     fn timers(
@@ -209,7 +215,7 @@ pub trait ShardStore: Send + Sync + 'static {
         &self,
         shard: ShardId,
         position: u64,
-    ) -> BoxFuture<'_, Result<Option<(u64, Vec<u8>)>, StoreError>>;
+    ) -> BoxFuture<'_, Result<Option<Numbered>, StoreError>>;
 
     /// Journeys of one place with arrival numbers above `after`, oldest first.
     fn list(
@@ -218,7 +224,7 @@ pub trait ShardStore: Send + Sync + 'static {
         place: Place,
         after: Option<Arrival>,
         limit: usize,
-    ) -> BoxFuture<'_, Result<Vec<(Arrival, Vec<u8>)>, StoreError>>;
+    ) -> BoxFuture<'_, Result<Vec<Numbered>, StoreError>>;
 }
 
 /// One object for the log: its path under the log's root, and its bytes.
@@ -282,7 +288,8 @@ pub trait KeyStore: Send + Sync + 'static {
 /// An `Ok` of `put` is durable. Reading with another key, or damaged bytes, is an error.
 pub trait MediaStore: Send + Sync + 'static {
     /// Stores a blob; the same slot again replaces it.
-    fn put(&self, slot: u64, key: DataKey, bytes: Vec<u8>) -> BoxFuture<'_, Result<(), MediaError>>;
+    fn put(&self, slot: u64, key: DataKey, bytes: Vec<u8>)
+    -> BoxFuture<'_, Result<(), MediaError>>;
     /// Reads a blob back; none if it does not stand.
     fn get(&self, slot: u64, key: DataKey) -> BoxFuture<'_, Result<Option<Vec<u8>>, MediaError>>;
     /// Takes blobs away; absent ones are fine.

@@ -10,9 +10,7 @@ use gristmill_workflows::definition::{Field, Signature};
 use gristmill_workflows::journey::{Accepted, Journey, Payout};
 use gristmill_workflows::limits;
 use gristmill_workflows::program::{Program, Task};
-use gristmill_workflows::request::{
-    self, Failure, PayoutVerdict, Reason, Request, RequestKind,
-};
+use gristmill_workflows::request::{self, Failure, PayoutVerdict, Reason, Request, RequestKind};
 use gristmill_workflows::shard::World;
 use gristmill_workflows::submission::Submission;
 use gristmill_workflows::time::Timestamp;
@@ -327,9 +325,8 @@ impl<S: Stage> AnyStage for Erased<S> {
     }
 }
 
-type Build = dyn Fn(Settings, Vec<RequestKind>) -> Result<Arc<dyn AnyStage>, SettingsError>
-    + Send
-    + Sync;
+type Build =
+    dyn Fn(Settings, Vec<RequestKind>) -> Result<Arc<dyn AnyStage>, SettingsError> + Send + Sync;
 
 /// A stage that a binary knows: what it says of itself, and how to make it.
 #[derive(Clone)]

@@ -35,18 +35,14 @@ const WINDOW: usize = 8192;
 struct NoMedia;
 
 impl Measurer for NoMedia {
-    fn measure(
-        &self,
-        _: Vec<u8>,
-        _: Modality,
-    ) -> BoxFuture<'_, Result<Measured, MeasureError>> {
+    fn measure(&self, _: Vec<u8>, _: Modality) -> BoxFuture<'_, Result<Measured, MeasureError>> {
         Box::pin(async { Err(MeasureError::Verdict("undecodable")) })
     }
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let numbers = std::env::args().skip(1).filter_map(|word| word.parse().ok());
-    let items: u64 = numbers.last().unwrap_or(100_000);
+    let mut numbers = std::env::args().skip(1).filter_map(|word| word.parse().ok());
+    let items: u64 = numbers.next().unwrap_or(100_000);
     let folder = match std::env::var_os("GRISTMILL_BENCH_DIR") {
         Some(folder) => tempfile::tempdir_in(folder)?,
         None => tempfile::tempdir()?,

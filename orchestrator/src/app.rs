@@ -11,6 +11,7 @@ use std::process::ExitCode;
 
 /// The whole program with an author's own stages beside the shipped ones.
 #[must_use]
+#[expect(clippy::needless_pass_by_value, reason = "so that an author's main is one call")]
 pub fn main_with(own: Vec<StageType>) -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -76,17 +77,13 @@ impl Failure {
 }
 
 /// The effective configuration; it also sets logging up.
-pub(crate) fn configure(
-    file: Option<&Path>,
-    programs: Option<&Path>,
-) -> Result<Config, Failure> {
+pub(crate) fn configure(file: Option<&Path>, programs: Option<&Path>) -> Result<Config, Failure> {
     let programs = programs.map(Path::to_owned);
     let overrides = Overrides { programs, ..Overrides::default() };
     let config = Config::load(file, std::env::vars_os(), &overrides)
         .map_err(|error| Failure::new(2, &error))?;
     let filter = tracing_subscriber::EnvFilter::builder().parse_lossy(&config.log.filter);
-    let subscriber =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     if subscriber.try_init().is_err() {
         tracing::debug!("logging was set up before");
     }
@@ -111,12 +108,8 @@ async fn run_command(args: &cli::Run, own: &[StageType]) -> Result<u8, Failure> 
 async fn sandbox(args: cli::SandboxRail) -> Result<u8, Failure> {
     let faults = sandbox_rail::faults::Faults::parse(&args.fault.join(","));
     let faults = faults.map_err(|error| Failure::new(2, &error))?;
-    let options = sandbox_rail::Options {
-        listen: args.listen,
-        book: args.book,
-        faults,
-        seed: args.seed,
-    };
+    let options =
+        sandbox_rail::Options { listen: args.listen, book: args.book, faults, seed: args.seed };
     let served = sandbox_rail::run(&options).await;
     served.map(|()| 0).map_err(|error| {
         let code = if matches!(error, sandbox_rail::Error::Book(_)) { 4 } else { 2 };

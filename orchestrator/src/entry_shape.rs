@@ -1,12 +1,11 @@
 //! The shape of a public entry: canonical JSON (RFC 8785) with integers from 0 to 2^53 - 1, a kind
 //! of the contract, and version 1. One pass over the bytes, since a log has millions of entries.
 
+use crate::limits::DEPTH_MAX;
 use gristmill_workflows::limits::INTEGER_MAX;
 
 /// The kinds of the contract.
 pub const KINDS: [&str; 4] = ["rate_card", "contribution", "payout", "withdrawal"];
-/// Objects and arrays within each other that an entry may have.
-const DEPTH_MAX: usize = 16;
 
 /// What is wrong with an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -19,6 +19,7 @@ pub mod http_rail;
 pub mod intake;
 pub mod journeys;
 pub mod key_files;
+pub mod limits;
 pub mod log_files;
 pub mod log_folder;
 pub mod log_http;

@@ -1,13 +1,11 @@
 //! A published log as a folder, read without its node; and the key that checks it.
 
 use crate::durable_files::{limits::OBJECT_BYTES_MAX, read};
+use crate::limits::KEY_FILE_BYTES_MAX;
 use gristmill_trace::key::{self, Verifier};
 use gristmill_trace::reader::FetchError;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-
-/// Bytes of the longest key file that is read.
-const KEY_FILE_BYTES_MAX: u64 = 1024;
 
 /// Why no verifier key could be had.
 #[derive(Debug, thiserror::Error)]

@@ -2,6 +2,7 @@
 //!
 //! A line is read without looking at any state; what is wrong with it names the field.
 
+pub use crate::limits::LINE_BYTES_MAX;
 use gristmill_workflows::limits;
 use gristmill_workflows::program::is_name;
 use gristmill_workflows::submission::{Modality, Terms};
@@ -10,9 +11,6 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use std::io::{BufRead, Read};
-
-/// Longest line, in bytes.
-pub const LINE_BYTES_MAX: usize = 64 * 1024;
 
 /// What can be wrong with a line; the contract's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -338,11 +336,8 @@ impl Fields {
     }
 
     fn text(&mut self, field: &str, max: usize) -> Result<String, Problem> {
-        let missing = Problem::new(
-            &format!("{}{field}", self.prefix),
-            Code::MissingField,
-            "must be there",
-        );
+        let missing =
+            Problem::new(&format!("{}{field}", self.prefix), Code::MissingField, "must be there");
         self.optional_text(field, max)?.ok_or(missing)
     }
 
@@ -389,9 +384,7 @@ impl Fields {
 
     fn moment(&mut self, field: &str) -> Result<Option<Timestamp>, Problem> {
         let Some(text) = self.optional_text(field, 64)? else { return Ok(None) };
-        Timestamp::parse(&text)
-            .map(Some)
-            .map_err(|error| self.invalid(field, &error.to_string()))
+        Timestamp::parse(&text).map(Some).map_err(|error| self.invalid(field, &error.to_string()))
     }
 
     fn optional_hash(&mut self, field: &str) -> Result<Option<[u8; 32]>, Problem> {

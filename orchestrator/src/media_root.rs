@@ -55,9 +55,8 @@ impl MediaRoot {
     }
 
     fn resolve(&self, uri: &str) -> Result<PathBuf, Problem> {
-        let refused = |why: &str| {
-            Problem::new("media.uri", Code::MediaPath, format!("{uri}: {why}"))
-        };
+        let refused =
+            |why: &str| Problem::new("media.uri", Code::MediaPath, format!("{uri}: {why}"));
         let path = Path::new(uri);
         let plain = path.components().all(|part| matches!(part, Component::Normal(_)));
         if uri.is_empty() || uri.contains('\0') || !plain {

@@ -5,6 +5,8 @@
 //! interrupt typed at the terminal reaches the node alone, and end when the node's end of their
 //! pipe closes, however the node ends.
 
+use crate::limits::EXIT_LIMIT;
+use crate::limits::HELLO_LIMIT;
 use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::os::unix::process::ExitStatusExt;
@@ -18,12 +20,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
-
-/// Wall time for a worker to say that it is ready.
-const HELLO_LIMIT: Duration = Duration::from_secs(10);
-
-/// Wall time for the exit status of a worker whose pipe broke.
-const EXIT_LIMIT: Duration = Duration::from_secs(5);
 
 /// Pause after the first start that failed; it doubles with every further one.
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
@@ -137,14 +133,7 @@ impl MediaWorkers {
     ) -> Self {
         let permits = Semaphore::new(workers.max(1));
         let state = Mutex::new(State::default());
-        Self {
-            program,
-            arguments,
-            wall_limit,
-            limits,
-            permits,
-            state,
-        }
+        Self { program, arguments, wall_limit, limits, permits, state }
     }
 
     /// Measures one item; waits while all workers are busy. Dropping the future kills the worker.
@@ -158,12 +147,9 @@ impl MediaWorkers {
     ) -> Result<Measures, MeasureError> {
         let (found, limit) = (bytes.len() as u64, self.limits.max_bytes);
         if found > limit {
-            return Err(gristmill_media::Error::TooLarge {
-                bound: Bound::Bytes,
-                found,
-                limit,
-            }
-            .into());
+            return Err(
+                gristmill_media::Error::TooLarge { bound: Bound::Bytes, found, limit }.into()
+            );
         }
         let permit = self.permits.acquire().await;
         let _permit = permit.map_err(|_| MeasureError::Unavailable(StartError::Stopped))?;
@@ -223,9 +209,7 @@ impl MediaWorkers {
             state.failures = 0;
             state.retry_at = None;
         } else {
-            let pause = FIRST_BACKOFF
-                .saturating_mul(1 << state.failures.min(16))
-                .min(LAST_BACKOFF);
+            let pause = FIRST_BACKOFF.saturating_mul(1 << state.failures.min(16)).min(LAST_BACKOFF);
             state.failures = state.failures.saturating_add(1);
             state.retry_at = Some(Instant::now() + pause);
         }
@@ -243,12 +227,7 @@ impl MediaWorkers {
             .map_err(StartError::Spawn)?;
         let input = child.stdin.take().ok_or(StartError::NotReady)?;
         let output = child.stdout.take().ok_or(StartError::NotReady)?;
-        let mut worker = Worker {
-            child,
-            input,
-            output,
-            items: 0,
-        };
+        let mut worker = Worker { child, input, output, items: 0 };
         let mut hello = [0; worker::HELLO.len()];
         match timeout(HELLO_LIMIT, worker.output.read_exact(&mut hello)).await {
             Ok(Ok(_)) if &hello == worker::HELLO => Ok(worker),

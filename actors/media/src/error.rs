@@ -44,10 +44,7 @@ impl Error {
         match self {
             Self::Undecodable { .. } | Self::Empty => "undecodable",
             Self::WrongModality { .. } => "wrong_modality",
-            Self::TooLarge {
-                bound: Bound::DurationMs,
-                ..
-            } => "too_long",
+            Self::TooLarge { bound: Bound::DurationMs, .. } => "too_long",
             Self::TooLarge { .. } => "too_large",
         }
     }

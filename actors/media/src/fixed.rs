@@ -10,11 +10,7 @@ pub(crate) fn log2_q16(value: u64) -> i64 {
     }
     let whole = i64::from(value.ilog2());
     // Mantissa in [1, 2) with 31 fractional bits.
-    let mut mantissa = if whole >= 31 {
-        value >> (whole - 31)
-    } else {
-        value << (31 - whole)
-    };
+    let mut mantissa = if whole >= 31 { value >> (whole - 31) } else { value << (31 - whole) };
     let mut fraction = 0_i64;
     for _ in 0..16 {
         mantissa = (mantissa * mantissa) >> 31;

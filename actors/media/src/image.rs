@@ -36,20 +36,12 @@ fn decode(bytes: &[u8], format: ImageFormat, limits: &Limits) -> Result<DynamicI
     let mut bounds = image::Limits::default();
     bounds.max_alloc = Some(limits.max_decoded_bytes);
     reader.limits(bounds);
-    let decoder = reader
-        .into_decoder()
-        .map_err(|error| flaw(&error, limits))?;
+    let decoder = reader.into_decoder().map_err(|error| flaw(&error, limits))?;
     let (width, height) = decoder.dimensions();
     limits.check_dimensions(u64::from(width), u64::from(height))?;
-    limits.check(
-        Bound::DecodedBytes,
-        decoder.total_bytes(),
-        limits.max_decoded_bytes,
-    )?;
+    limits.check(Bound::DecodedBytes, decoder.total_bytes(), limits.max_decoded_bytes)?;
     if width == 0 || height == 0 {
-        return Err(Error::Undecodable {
-            flaw: Flaw::Malformed,
-        });
+        return Err(Error::Undecodable { flaw: Flaw::Malformed });
     }
     DynamicImage::from_decoder(decoder).map_err(|error| flaw(&error, limits))
 }
@@ -58,11 +50,7 @@ fn flaw(error: &ImageError, limits: &Limits) -> Error {
     let flaw = match error {
         ImageError::Limits(_) => {
             let limit = limits.max_decoded_bytes;
-            return Error::TooLarge {
-                bound: Bound::DecodedBytes,
-                found: limit + 1,
-                limit,
-            };
+            return Error::TooLarge { bound: Bound::DecodedBytes, found: limit + 1, limit };
         }
         ImageError::Unsupported(_) => Flaw::Unsupported,
         ImageError::IoError(io) if io.kind() == std::io::ErrorKind::UnexpectedEof => {
@@ -79,13 +67,9 @@ fn check_webp(bytes: &[u8]) -> Result<(), Error> {
         .get(4..8)
         .and_then(|length| length.try_into().ok())
         .map(u32::from_le_bytes)
-        .ok_or(Error::Undecodable {
-            flaw: Flaw::Truncated,
-        })?;
+        .ok_or(Error::Undecodable { flaw: Flaw::Truncated })?;
     if u64::from(announced) + 8 > bytes.len() as u64 {
-        return Err(Error::Undecodable {
-            flaw: Flaw::Truncated,
-        });
+        return Err(Error::Undecodable { flaw: Flaw::Truncated });
     }
     Ok(())
 }

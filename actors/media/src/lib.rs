@@ -46,9 +46,7 @@ pub fn measure(bytes: &[u8], expected: Modality, limits: &Limits) -> Result<Meas
     limits.check(Bound::Bytes, bytes.len() as u64, limits.max_bytes)?;
     // Decoders are safe Rust and keep nothing between calls, so a panic leaves nothing broken.
     let measured = catch_unwind(AssertUnwindSafe(|| dispatch(bytes, expected, limits)));
-    measured.unwrap_or(Err(Error::Undecodable {
-        flaw: Flaw::DecoderPanicked,
-    }))
+    measured.unwrap_or(Err(Error::Undecodable { flaw: Flaw::DecoderPanicked }))
 }
 
 fn dispatch(bytes: &[u8], expected: Modality, limits: &Limits) -> Result<Measures, Error> {
@@ -68,9 +66,7 @@ fn dispatch(bytes: &[u8], expected: Modality, limits: &Limits) -> Result<Measure
             }
             Ok(video::Probe::AudioOnly) => {
                 expect(expected, Modality::Voice)?;
-                Err(Error::Undecodable {
-                    flaw: Flaw::Unsupported,
-                })
+                Err(Error::Undecodable { flaw: Flaw::Unsupported })
             }
             Err(error) => {
                 expect(expected, Modality::Video)?;
@@ -79,22 +75,14 @@ fn dispatch(bytes: &[u8], expected: Modality, limits: &Limits) -> Result<Measure
         },
         Kind::Unsupported(found) => {
             expect(expected, found)?;
-            Err(Error::Undecodable {
-                flaw: Flaw::Unsupported,
-            })
+            Err(Error::Undecodable { flaw: Flaw::Unsupported })
         }
-        Kind::Unknown => Err(Error::Undecodable {
-            flaw: Flaw::Unrecognised,
-        }),
+        Kind::Unknown => Err(Error::Undecodable { flaw: Flaw::Unrecognised }),
     }
 }
 
 fn expect(expected: Modality, found: Modality) -> Result<(), Error> {
-    if expected == found {
-        Ok(())
-    } else {
-        Err(Error::WrongModality { found })
-    }
+    if expected == found { Ok(()) } else { Err(Error::WrongModality { found }) }
 }
 
 #[cfg(test)]

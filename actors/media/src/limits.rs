@@ -66,15 +66,7 @@ impl Default for Limits {
 impl Limits {
     /// Refuses a `found` above `limit`.
     pub(crate) fn check(&self, bound: Bound, found: u64, limit: u64) -> Result<(), Error> {
-        if found > limit {
-            Err(Error::TooLarge {
-                bound,
-                found,
-                limit,
-            })
-        } else {
-            Ok(())
-        }
+        if found > limit { Err(Error::TooLarge { bound, found, limit }) } else { Ok(()) }
     }
 
     /// Refuses dimensions and areas above the limits.
@@ -83,3 +75,6 @@ impl Limits {
         self.check(Bound::Pixels, width.saturating_mul(height), self.max_pixels)
     }
 }
+
+/// Longest gap in a clip that counts as a dropout, in milliseconds; a longer one is a pause.
+pub(crate) const DROPOUT_MAX_MS: usize = 300;

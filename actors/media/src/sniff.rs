@@ -61,23 +61,18 @@ const UNSUPPORTED: &[(usize, &[u8], Modality)] = &[
 ];
 
 /// First boxes of ISO base media files that came without `ftyp`.
-const ISO_FIRST_BOXES: &[&[u8]] = &[
-    b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot", b"styp",
-];
+const ISO_FIRST_BOXES: &[&[u8]] =
+    &[b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot", b"styp"];
 
 /// Brands of still pictures (HEIF, AVIF) and of sound alone among ISO base media.
-const ISO_IMAGE_BRANDS: &[&[u8]] = &[
-    b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1", b"avif", b"avis",
-];
+const ISO_IMAGE_BRANDS: &[&[u8]] =
+    &[b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1", b"avif", b"avis"];
 const ISO_AUDIO_BRANDS: &[&[u8]] = &[b"M4A ", b"M4B ", b"M4P "];
 
 /// Names the format of `bytes`.
 pub(crate) fn sniff(bytes: &[u8]) -> Kind {
-    let at = |offset: usize, mark: &[u8]| {
-        bytes
-            .get(offset..)
-            .is_some_and(|rest| rest.starts_with(mark))
-    };
+    let at =
+        |offset: usize, mark: &[u8]| bytes.get(offset..).is_some_and(|rest| rest.starts_with(mark));
     if at(0, b"RIFF") {
         return match bytes.get(8..12) {
             Some(b"WAVE") => Kind::Voice(AudioFormat::Wav),
@@ -109,9 +104,7 @@ pub(crate) fn sniff(bytes: &[u8]) -> Kind {
             return Kind::Unsupported(*modality);
         }
     }
-    sniff_mp3(bytes).map_or(Kind::Unknown, |start| {
-        Kind::Voice(AudioFormat::Mp3 { start })
-    })
+    sniff_mp3(bytes).map_or(Kind::Unknown, |start| Kind::Voice(AudioFormat::Mp3 { start }))
 }
 
 /// The first page of an Ogg stream holds the header of its first logical stream (RFC 3533).
@@ -148,10 +141,8 @@ fn sniff_iso(bytes: &[u8]) -> Kind {
 fn sniff_mp3(bytes: &[u8]) -> Option<usize> {
     let mut start = 0;
     if bytes.starts_with(b"ID3") {
-        let size = bytes
-            .get(6..10)?
-            .iter()
-            .fold(0, |size, byte| (size << 7) | usize::from(byte & 0x7f));
+        let size =
+            bytes.get(6..10)?.iter().fold(0, |size, byte| (size << 7) | usize::from(byte & 0x7f));
         let footer = if bytes.get(5)? & 0x10 == 0 { 0 } else { 10 };
         start = 10 + size + footer;
     }
@@ -162,9 +153,7 @@ fn sniff_mp3(bytes: &[u8]) -> Option<usize> {
 
 /// The length of the layer III frame whose header these bytes start with.
 fn mp3_frame_length(bytes: &[u8]) -> Option<usize> {
-    const V1: [usize; 14] = [
-        32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320,
-    ];
+    const V1: [usize; 14] = [32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320];
     const V2: [usize; 14] = [8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160];
     let header: [u8; 4] = bytes.get(..4)?.try_into().ok()?;
     if header[0] != 0xff || header[1] & 0xe6 != 0xe2 {
@@ -189,19 +178,10 @@ mod tests {
     fn signatures_decide_and_short_inputs_are_unknown() {
         assert_eq!(sniff(b"RIFF\0\0\0\0WAVE"), Kind::Voice(AudioFormat::Wav));
         assert_eq!(sniff(b"RIFF\0\0\0\0WEBP"), Kind::Image(ImageFormat::Webp));
-        assert_eq!(
-            sniff(b"\0\0\0\x18ftypheic"),
-            Kind::Unsupported(Modality::Image)
-        );
-        assert_eq!(
-            sniff(b"\0\0\0\x18ftypqt  "),
-            Kind::Container(Container::IsoMedia)
-        );
+        assert_eq!(sniff(b"\0\0\0\x18ftypheic"), Kind::Unsupported(Modality::Image));
+        assert_eq!(sniff(b"\0\0\0\x18ftypqt  "), Kind::Container(Container::IsoMedia));
         for short in [&b"R"[..], b"OggS", b"ID3", b"\xff\xfb", b"hello"] {
-            assert!(
-                matches!(sniff(short), Kind::Unknown | Kind::Unsupported(_)),
-                "{short:?}"
-            );
+            assert!(matches!(sniff(short), Kind::Unknown | Kind::Unsupported(_)), "{short:?}");
         }
     }
 

@@ -10,15 +10,9 @@ use crate::sniff::AudioFormat;
 use crate::{Error, Limits, VoiceMeasures};
 use decode::Codec;
 
-const MALFORMED: Error = Error::Undecodable {
-    flaw: Flaw::Malformed,
-};
-const TRUNCATED: Error = Error::Undecodable {
-    flaw: Flaw::Truncated,
-};
-const UNSUPPORTED: Error = Error::Undecodable {
-    flaw: Flaw::Unsupported,
-};
+const MALFORMED: Error = Error::Undecodable { flaw: Flaw::Malformed };
+const TRUNCATED: Error = Error::Undecodable { flaw: Flaw::Truncated };
+const UNSUPPORTED: Error = Error::Undecodable { flaw: Flaw::Unsupported };
 
 /// Decodes and measures a clip.
 pub(crate) fn measure(

@@ -57,11 +57,7 @@ pub fn run(input: impl Read, mut output: impl Write, limits: &Limits) -> Result<
     std::panic::set_hook(Box::new(|info| {
         // The message may hold content of the item; the place is enough.
         if let Some(place) = info.location() {
-            eprintln!(
-                "media worker: decoder panicked at {}:{}",
-                place.file(),
-                place.line()
-            );
+            eprintln!("media worker: decoder panicked at {}:{}", place.file(), place.line());
         }
     }));
     output.write_all(HELLO)?;
@@ -102,13 +98,7 @@ fn confine(limits: &Limits) -> Result<(), Error> {
 fn lower(resource: Resource, to: u64) -> Result<(), Error> {
     let now = getrlimit(resource);
     let to = now.maximum.map_or(to, |maximum| maximum.min(to));
-    setrlimit(
-        resource,
-        Rlimit {
-            current: Some(to),
-            maximum: Some(to),
-        },
-    )?;
+    setrlimit(resource, Rlimit { current: Some(to), maximum: Some(to) })?;
     Ok(())
 }
 
@@ -116,9 +106,7 @@ fn lower(resource: Resource, to: u64) -> Result<(), Error> {
 fn refresh_cpu(limits: &Limits) -> Result<(), Error> {
     let used = clock_gettime(ClockId::ProcessCPUTime).tv_sec.unsigned_abs();
     let maximum = getrlimit(Resource::Cpu).maximum;
-    let wanted = used
-        .saturating_add(limits.worker_cpu_seconds)
-        .saturating_add(1);
+    let wanted = used.saturating_add(limits.worker_cpu_seconds).saturating_add(1);
     let current = Some(maximum.map_or(wanted, |maximum| maximum.min(wanted)));
     setrlimit(Resource::Cpu, Rlimit { current, maximum })?;
     Ok(())
@@ -134,10 +122,7 @@ pub fn request_head(expected: Modality, length: usize, limits: &Limits) -> Resul
     let announced = u32::try_from(framed)
         .ok()
         .filter(|_| framed <= bound)
-        .ok_or(Error::FrameTooLong {
-            length: framed,
-            bound,
-        })?;
+        .ok_or(Error::FrameTooLong { length: framed, bound })?;
     let mut head = [0; 5];
     head[..4].copy_from_slice(&announced.to_be_bytes());
     head[4] = tag_of(expected);
@@ -153,10 +138,7 @@ pub fn answer_length(head: [u8; 4]) -> Result<usize, Error> {
     let bound = MAX_ANSWER_BYTES as u64;
     match usize::try_from(length) {
         Ok(length) if length <= MAX_ANSWER_BYTES => Ok(length),
-        _ => Err(Error::FrameTooLong {
-            length: u64::from(length),
-            bound,
-        }),
+        _ => Err(Error::FrameTooLong { length: u64::from(length), bound }),
     }
 }
 
@@ -175,10 +157,7 @@ fn encode_answer(answer: &Answer) -> Result<Vec<u8>, Error> {
     let length = u32::try_from(content.len())
         .ok()
         .filter(|_| content.len() <= MAX_ANSWER_BYTES)
-        .ok_or(Error::FrameTooLong {
-            length: content.len() as u64,
-            bound,
-        })?;
+        .ok_or(Error::FrameTooLong { length: content.len() as u64, bound })?;
     let mut frame = Vec::with_capacity(content.len() + 4);
     frame.extend_from_slice(&length.to_be_bytes());
     frame.extend_from_slice(&content);
@@ -263,14 +242,8 @@ mod tests {
         assert!(matches!(serve_all(&[0, 0]), Err(Error::Pipe(_))));
         assert!(matches!(serve_all(&[0, 0, 0, 9, 1]), Err(Error::Pipe(_))));
         assert!(matches!(serve_all(&[0, 0, 0, 0]), Err(Error::NoModality)));
-        assert!(matches!(
-            serve_all(&[0, 0, 0, 1, 9]),
-            Err(Error::NoModality)
-        ));
-        assert!(matches!(
-            serve_all(&[0xff; 8]),
-            Err(Error::FrameTooLong { .. })
-        ));
+        assert!(matches!(serve_all(&[0, 0, 0, 1, 9]), Err(Error::NoModality)));
+        assert!(matches!(serve_all(&[0xff; 8]), Err(Error::FrameTooLong { .. })));
         assert!(answer_length([0xff; 4]).is_err());
     }
 }

@@ -4,10 +4,7 @@
 //!
 //! The files live beside the project; without them the tests say that they were skipped.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that cannot read its data has to fail"
-)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot read its data has to fail")]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -63,11 +60,8 @@ fn rows(root: &Path) -> Vec<Row> {
     let mut lines = text.lines().map(columns);
     let names = lines.next().unwrap();
     let column = |name: &str| names.iter().position(|known| known == name).unwrap();
-    let (path, modality, quality) = (
-        column("path"),
-        column("modality"),
-        column("expected_quality"),
-    );
+    let (path, modality, quality) =
+        (column("path"), column("modality"), column("expected_quality"));
     lines
         .map(|line| Row {
             path: line[path].clone(),
@@ -89,9 +83,7 @@ fn tables() -> ScoreTables {
 
 fn modality(name: &str) -> Modality {
     let all = [Modality::Voice, Modality::Image, Modality::Video];
-    all.into_iter()
-        .find(|known| known.as_str() == name)
-        .unwrap()
+    all.into_iter().find(|known| known.as_str() == name).unwrap()
 }
 
 fn judge(bytes: &[u8], expected: Modality, tables: &ScoreTables) -> Judged {
@@ -114,18 +106,10 @@ fn judge(bytes: &[u8], expected: Modality, tables: &ScoreTables) -> Judged {
 fn judged(root: &Path) -> BTreeMap<String, (Judged, String)> {
     let tables = tables();
     let mut all = BTreeMap::new();
-    for row in rows(root)
-        .into_iter()
-        .filter(|row| row.modality != "hostile")
-    {
+    for row in rows(root).into_iter().filter(|row| row.modality != "hostile") {
         let bytes = std::fs::read(root.join(&row.path)).unwrap();
         let verdict = judge(&bytes, modality(&row.modality), &tables);
-        println!(
-            "{:<60} {:<28} {}",
-            row.path,
-            format!("{verdict:?}"),
-            row.quality
-        );
+        println!("{:<60} {:<28} {}", row.path, format!("{verdict:?}"), row.quality);
         all.insert(row.path, (verdict, row.quality));
     }
     all
@@ -178,18 +162,9 @@ fn falling() -> Vec<Vec<String>> {
     let mut lists = Vec::new();
     for base in ["bb2", "leo"] {
         let path = |name: &str| format!("voice/ko_degraded/{base}_{name}");
-        let noise = [
-            "flac.flac",
-            "noise_snr20.wav",
-            "noise_snr5.wav",
-            "noise_snr-5.wav",
-        ];
+        let noise = ["flac.flac", "noise_snr20.wav", "noise_snr5.wav", "noise_snr-5.wav"];
         lists.push(noise.map(path).to_vec());
-        lists.push(
-            ["flac.flac", "clip_mild.wav", "clip_hard.wav"]
-                .map(path)
-                .to_vec(),
-        );
+        lists.push(["flac.flac", "clip_mild.wav", "clip_hard.wav"].map(path).to_vec());
         let singles = "quiet_m45 dropouts dc_offset hum60 babble_snr0 clip_then_quiet \
                        mostly_digital_silence loop5";
         for name in singles.split_whitespace() {
@@ -199,33 +174,13 @@ fn falling() -> Vec<Vec<String>> {
     for base in ["grapefruit_slices", "ski_coffee"] {
         let original = format!("image/near_duplicate/{base}_q60.jpg");
         let path = |name: &str| format!("image/degraded/{base}_{name}.jpg");
-        lists.push(vec![
-            original.clone(),
-            path("blur_mild"),
-            path("blur_gauss4"),
-        ]);
-        for name in [
-            "blur_motion",
-            "dark",
-            "over",
-            "noisy",
-            "lowres_96",
-            "lowres_up",
-            "q5",
-        ] {
+        lists.push(vec![original.clone(), path("blur_mild"), path("blur_gauss4")]);
+        for name in ["blur_motion", "dark", "over", "noisy", "lowres_96", "lowres_up", "q5"] {
             lists.push(vec![original.clone(), path(name)]);
         }
     }
     for (base, original) in [("flower", "flower"), ("bbb", "bigbuckbunny")] {
-        for name in [
-            "dark",
-            "blur",
-            "frozen",
-            "black",
-            "lowbitrate",
-            "fps2",
-            "short",
-        ] {
+        for name in ["dark", "blur", "frozen", "black", "lowbitrate", "fps2", "short"] {
             let original = format!("video/clip/{original}.mp4");
             lists.push(vec![original, format!("video/degraded/{base}_{name}.mp4")]);
         }
@@ -258,10 +213,7 @@ fn a_degraded_copy_scores_below_its_original_and_worse_is_lower() {
 fn hostile_files_get_a_reason_or_an_honest_measure_whatever_they_claim_to_be() {
     let Some(root) = media_root() else { return };
     let mut measured = Vec::new();
-    for row in rows(&root)
-        .into_iter()
-        .filter(|row| row.path.starts_with("hostile/"))
-    {
+    for row in rows(&root).into_iter().filter(|row| row.path.starts_with("hostile/")) {
         let bytes = std::fs::read(root.join(&row.path)).unwrap();
         for expected in [Modality::Voice, Modality::Image, Modality::Video] {
             match measure(&bytes, expected, &Limits::default()) {
@@ -305,16 +257,9 @@ fn the_tables_know_exactly_what_is_measured() {
 #[test]
 fn the_same_bytes_measure_the_same() {
     let Some(root) = media_root() else { return };
-    for path in [
-        "voice/ko/leopard_test_ko_16k.wav",
-        "voice/ko_degraded/bb2_mp3_24k.mp3",
-    ] {
+    for path in ["voice/ko/leopard_test_ko_16k.wav", "voice/ko_degraded/bb2_mp3_24k.mp3"] {
         let bytes = std::fs::read(root.join(path)).unwrap();
         let once = measure(&bytes, Modality::Voice, &Limits::default()).unwrap();
-        assert_eq!(
-            measure(&bytes, Modality::Voice, &Limits::default()).unwrap(),
-            once,
-            "{path}"
-        );
+        assert_eq!(measure(&bytes, Modality::Voice, &Limits::default()).unwrap(), once, "{path}");
     }
 }

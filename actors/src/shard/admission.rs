@@ -2,8 +2,8 @@
 
 use super::{Desk, Error, ShardMessage, State};
 use crate::contribution::tell;
-use crate::limits;
 use crate::engine::Ports;
+use crate::limits;
 use crate::ports::{StoreError, StoredContributor};
 use gristmill_workflows::codec::{self, decode};
 use gristmill_workflows::contributor::Contributor;

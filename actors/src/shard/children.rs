@@ -1,9 +1,7 @@
 //! The contribution actors of a shard: started, stopped, and started again when they fail.
 
 use super::{ShardMessage, State, stop};
-use crate::contribution::{
-    Arguments, Child, Contribution, ContributionMessage, Standing, tell,
-};
+use crate::contribution::{Arguments, Child, Contribution, ContributionMessage, Standing, tell};
 use gristmill_workflows::id::Arrival;
 use gristmill_workflows::journey::cut;
 use gristmill_workflows::request::Failure;
@@ -24,11 +22,7 @@ impl State {
             return;
         }
         self.engine.counters.started.fetch_add(1, Ordering::Relaxed);
-        let arguments = Arguments {
-            engine: self.engine.clone(),
-            shard: myself.clone(),
-            standing,
-        };
+        let arguments = Arguments { engine: self.engine.clone(), shard: myself.clone(), standing };
         let spawned = Actor::spawn_linked(None, Contribution, arguments, myself.get_cell()).await;
         match spawned {
             Ok((actor, _)) => {

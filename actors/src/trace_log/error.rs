@@ -1,3 +1,5 @@
+//! Why the log cannot be opened, written or read.
+
 use crate::ports::LogError;
 use gristmill_trace::{checkpoint, publisher, reader, verify};
 use gristmill_workflows::codec;

@@ -1,3 +1,5 @@
+//! Opening the log: what stands is checked and taken up.
+
 use super::limits::BACKLOG_BYTES_MAX;
 use super::objects::{CHECKPOINT, CHECKPOINTS, Loaded, SEQUENCED, checkpoint, numbered, numbers};
 use super::{Batch, Error, TraceLog, View, sha256};

@@ -1,3 +1,5 @@
+//! One publication: tiles, then the checkpoint, apart from the log itself.
+
 use super::limits::{CHECKPOINTS_KEPT, CREATE_BYTES_MAX, PRUNED_MAX};
 use super::objects::{CHECKPOINT, CHECKPOINTS, SEQUENCED, numbered};
 use super::{Batch, Error, Published, TraceLog, View};

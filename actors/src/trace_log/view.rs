@@ -1,3 +1,5 @@
+//! The log as published: entries, proofs and receipts under one checkpoint.
+
 use super::limits::VIEW_CACHE_BYTES;
 use super::objects::Loaded;
 use super::{Error, Published};

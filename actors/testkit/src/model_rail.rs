@@ -97,11 +97,7 @@ impl ModelRail {
     /// An empty rail that promises `profile`. Keys are forgotten after `key_window`.
     #[must_use]
     pub fn new(profile: RailProfile) -> Self {
-        Self {
-            profile,
-            started: Instant::now(),
-            state: Mutex::default(),
-        }
+        Self { profile, started: Instant::now(), state: Mutex::default() }
     }
 
     /// Replaces the faults that every submission meets.
@@ -128,14 +124,11 @@ impl ModelRail {
     /// The whole book.
     #[must_use]
     pub fn lines(&self) -> Vec<BookLine> {
-        self.arrive()
-            .map_or_else(|_| self.lock().book.clone(), |state| state.book.clone())
+        self.arrive().map_or_else(|_| self.lock().book.clone(), |state| state.book.clone())
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state
-            .lock()
-            .expect("nobody panics while holding the model rail")
+        self.state.lock().expect("nobody panics while holding the model rail")
     }
 
     /// The state at this moment, with everything applied that is due.
@@ -146,10 +139,7 @@ impl ModelRail {
         state.apply_due(now, at_ms);
         if state.down_until.is_some_and(|until| now < until) {
             let cause = Unavailability::NoConnection;
-            return Err(RailError::Unavailable {
-                cause,
-                retry_after: None,
-            });
+            return Err(RailError::Unavailable { cause, retry_after: None });
         }
         Ok(state)
     }
@@ -168,12 +158,7 @@ impl ModelRail {
         if too_long || faults.contains(&Fault::BatchRejected) {
             return Err(RailError::Rejected {
                 status: 400,
-                code: if too_long {
-                    "too_many_lines"
-                } else {
-                    "batch_rejected"
-                }
-                .to_owned(),
+                code: if too_long { "too_many_lines" } else { "batch_rejected" }.to_owned(),
                 detail: "nothing of the batch was applied".to_owned(),
             });
         }
@@ -193,9 +178,7 @@ impl ModelRail {
             .map(|request| state.pay(request, &faults, now, at_ms, key_window))
             .collect();
         if faults.contains(&Fault::LostReply) {
-            return Err(RailError::Ambiguous {
-                cause: Ambiguity::ConnectionBroken,
-            });
+            return Err(RailError::Ambiguous { cause: Ambiguity::ConnectionBroken });
         }
         Ok(answers)
     }
@@ -211,9 +194,7 @@ impl State {
         key_window: Duration,
     ) -> Answer {
         if request.minor == 0 {
-            return Answer::Failed {
-                code: "invalid_minor".to_owned(),
-            };
+            return Answer::Failed { code: "invalid_minor".to_owned() };
         }
         let forget = faults.contains(&Fault::ForgottenKeys);
         if let Some(entry) = self.entries.get_mut(&request.key)
@@ -222,9 +203,7 @@ impl State {
         {
             return entry.repeat(&request);
         }
-        let mut phase = Phase::Ended(Answer::Paid {
-            minor: request.minor,
-        });
+        let mut phase = Phase::Ended(Answer::Paid { minor: request.minor });
         for fault in faults {
             match fault {
                 Fault::OtherAmount { minor } => {
@@ -234,10 +213,7 @@ impl State {
                     phase = Phase::Ended(Answer::Failed { code: code.clone() });
                 }
                 Fault::LateApply { after, shown } => {
-                    phase = Phase::Late {
-                        due: now + *after,
-                        shown: *shown,
-                    };
+                    phase = Phase::Late { due: now + *after, shown: *shown };
                 }
                 _ => {}
             }
@@ -245,11 +221,7 @@ impl State {
         if let Phase::Late { due, .. } = phase {
             self.late.insert((due, request.key.clone()));
         }
-        let entry = Entry {
-            request,
-            phase,
-            since: now,
-        };
+        let entry = Entry { request, phase, since: now };
         let answer = entry.answer().unwrap_or(Answer::Unknown);
         self.write(&entry, at_ms);
         self.entries.insert(entry.request.key.clone(), entry);
@@ -263,9 +235,7 @@ impl State {
                 return;
             }
             if let Some(mut entry) = self.entries.remove(&key) {
-                entry.phase = Phase::Ended(Answer::Paid {
-                    minor: entry.request.minor,
-                });
+                entry.phase = Phase::Ended(Answer::Paid { minor: entry.request.minor });
                 self.write(&entry, at_ms);
                 self.entries.insert(key, entry);
             }
@@ -273,27 +243,14 @@ impl State {
     }
 
     fn write(&mut self, entry: &Entry, at_ms: u64) {
-        let PayoutRequest {
-            key,
-            account,
-            currency,
-            minor,
-        } = entry.request.clone();
+        let PayoutRequest { key, account, currency, minor } = entry.request.clone();
         let (state, minor) = match &entry.phase {
             Phase::Ended(Answer::Paid { minor }) => (BookState::Paid, *minor),
             Phase::Ended(_) => (BookState::Failed, minor),
             Phase::Late { .. } => (BookState::Pending, minor),
         };
         let seq = self.book.len() as u64 + 1;
-        self.book.push(BookLine {
-            seq,
-            key,
-            account,
-            currency,
-            minor,
-            state,
-            at_ms,
-        });
+        self.book.push(BookLine { seq, key, account, currency, minor, state, at_ms });
     }
 }
 
@@ -331,11 +288,7 @@ impl Rail for ModelRail {
         Box::pin(async move {
             let state = self.arrive()?;
             let answer = |key: &String| {
-                state
-                    .entries
-                    .get(key)
-                    .and_then(Entry::answer)
-                    .unwrap_or(Answer::NotFound)
+                state.entries.get(key).and_then(Entry::answer).unwrap_or(Answer::NotFound)
             };
             Ok(keys.iter().map(answer).collect())
         })
@@ -344,11 +297,7 @@ impl Rail for ModelRail {
     fn book(&self, after: u64) -> BoxFuture<'_, Result<Vec<BookLine>, RailError>> {
         Box::pin(async move {
             let state = self.arrive()?;
-            let page = state
-                .book
-                .iter()
-                .skip_while(|line| line.seq <= after)
-                .take(BOOK_PAGE);
+            let page = state.book.iter().skip_while(|line| line.seq <= after).take(BOOK_PAGE);
             Ok(page.cloned().collect())
         })
     }
@@ -366,10 +315,7 @@ mod tests {
 
         fn inject(&self, fault: Option<rail_conformance::Fault>) -> BoxFuture<'_, ()> {
             use rail_conformance::Fault as Asked;
-            let late = |shown| Fault::LateApply {
-                after: Duration::from_secs(2),
-                shown,
-            };
+            let late = |shown| Fault::LateApply { after: Duration::from_secs(2), shown };
             self.stand(match fault {
                 None | Some(Asked::Duplicate) => Vec::new(),
                 Some(Asked::LostReply) => vec![Fault::LostReply],
@@ -377,9 +323,7 @@ mod tests {
                 Some(Asked::TooManyRequests) => vec![Fault::TooManyRequests],
                 Some(Asked::LateApply) => vec![late(self.submissions().is_multiple_of(2))],
                 Some(Asked::ConfirmedFailure) => {
-                    vec![Fault::ConfirmedFailure {
-                        code: "account_refused".to_owned(),
-                    }]
+                    vec![Fault::ConfirmedFailure { code: "account_refused".to_owned() }]
                 }
                 Some(Asked::ForgottenKeys) => vec![Fault::ForgottenKeys],
                 Some(Asked::Down(lasts)) => {
@@ -393,12 +337,7 @@ mod tests {
 
     fn request(key: &str, minor: u64) -> PayoutRequest {
         let (account, currency) = ("account".to_owned(), "KRW".to_owned());
-        PayoutRequest {
-            key: key.to_owned(),
-            account,
-            currency,
-            minor,
-        }
+        PayoutRequest { key: key.to_owned(), account, currency, minor }
     }
 
     #[tokio::test(start_paused = true)]
@@ -410,12 +349,7 @@ mod tests {
     async fn a_script_names_one_fault_a_submission() {
         let rail = ModelRail::default();
         let other = Fault::OtherAmount { minor: 7 };
-        rail.script([
-            Some(Fault::BatchRejected),
-            None,
-            Some(other),
-            Some(Fault::LostReply),
-        ]);
+        rail.script([Some(Fault::BatchRejected), None, Some(other), Some(Fault::LostReply)]);
         let submit = |key| rail.submit(vec![request(key, 5)]);
         assert!(matches!(submit("a").await, Err(RailError::Rejected { .. })));
         assert_eq!(submit("a").await, Ok(vec![Answer::Paid { minor: 5 }]));

@@ -75,9 +75,7 @@ fn request(key: &str, minor: u64) -> PayoutRequest {
 
 /// Three payouts of 101, 102 and 103 under keys that a path must escape.
 fn three(name: &str) -> Vec<PayoutRequest> {
-    (1..=3)
-        .map(|number| request(&format!("{name}/열쇠 {number}?%"), 100 + number))
-        .collect()
+    (1..=3).map(|number| request(&format!("{name}/열쇠 {number}?%"), 100 + number)).collect()
 }
 
 fn keys(batch: &[PayoutRequest]) -> Vec<String> {
@@ -85,12 +83,7 @@ fn keys(batch: &[PayoutRequest]) -> Vec<String> {
 }
 
 fn paid(batch: &[PayoutRequest]) -> Vec<Answer> {
-    batch
-        .iter()
-        .map(|request| Answer::Paid {
-            minor: request.minor,
-        })
-        .collect()
+    batch.iter().map(|request| Answer::Paid { minor: request.minor }).collect()
 }
 
 async fn submit(rail: &dyn Rail, batch: &[PayoutRequest]) -> Result<Vec<Answer>, RailError> {
@@ -98,19 +91,14 @@ async fn submit(rail: &dyn Rail, batch: &[PayoutRequest]) -> Result<Vec<Answer>,
 }
 
 async fn ask(rail: &dyn Rail, batch: &[PayoutRequest]) -> Vec<Answer> {
-    rail.ask(keys(batch))
-        .await
-        .expect("asking works when no fault is in force")
+    rail.ask(keys(batch)).await.expect("asking works when no fault is in force")
 }
 
 async fn whole_book(rail: &dyn Rail) -> Vec<BookLine> {
     let mut book: Vec<BookLine> = Vec::new();
     loop {
         let after = book.last().map_or(0, |line| line.seq);
-        let page = rail
-            .book(after)
-            .await
-            .expect("the book can be read when no fault is in force");
+        let page = rail.book(after).await.expect("the book can be read when no fault is in force");
         if page.is_empty() {
             return book;
         }
@@ -125,12 +113,7 @@ async fn movements(rail: &dyn Rail, batch: &[PayoutRequest]) -> Vec<usize> {
         let Some(request) = batch.iter().find(|request| request.key == line.key) else {
             continue;
         };
-        let BookLine {
-            account,
-            currency,
-            minor,
-            ..
-        } = &line;
+        let BookLine { account, currency, minor, .. } = &line;
         assert_eq!(account, &request.account, "{line:?}");
         assert_eq!(currency, &request.currency, "{line:?}");
         assert_eq!(*minor, request.minor, "{line:?}");
@@ -138,10 +121,7 @@ async fn movements(rail: &dyn Rail, batch: &[PayoutRequest]) -> Vec<usize> {
             *counts.entry(line.key).or_default() += 1;
         }
     }
-    batch
-        .iter()
-        .map(|request| counts.get(&request.key).copied().unwrap_or(0))
-        .collect()
+    batch.iter().map(|request| counts.get(&request.key).copied().unwrap_or(0)).collect()
 }
 
 async fn pays_each_once_in_order(rail: &dyn Rail) {
@@ -150,11 +130,7 @@ async fn pays_each_once_in_order(rail: &dyn Rail) {
     assert_eq!(submit(rail, &[]).await, Ok(Vec::new()));
     assert_eq!(submit(rail, &batch).await, Ok(paid(&batch)));
     batch.reverse();
-    assert_eq!(
-        submit(rail, &batch).await,
-        Ok(paid(&batch)),
-        "a resend repeats the answers"
-    );
+    assert_eq!(submit(rail, &batch).await, Ok(paid(&batch)), "a resend repeats the answers");
     assert_eq!(ask(rail, &batch).await, paid(&batch));
     assert_eq!(movements(rail, &batch).await, [1, 1, 1]);
 }
@@ -179,9 +155,7 @@ async fn tells_a_reused_key_from_a_resend(rail: &dyn Rail) {
 async fn fails_what_cannot_be_paid_alone(rail: &dyn Rail) {
     let mut batch = three("invalid");
     batch[1].minor = 0;
-    let answers = submit(rail, &batch)
-        .await
-        .expect("one bad payout fails no batch");
+    let answers = submit(rail, &batch).await.expect("one bad payout fails no batch");
     assert_eq!(answers[0], Answer::Paid { minor: 101 });
     assert!(matches!(answers[1], Answer::Failed { .. }), "{answers:?}");
     assert_eq!(answers[2], Answer::Paid { minor: 103 });
@@ -190,12 +164,9 @@ async fn fails_what_cannot_be_paid_alone(rail: &dyn Rail) {
 
 async fn takes_a_full_batch_and_none_above(rail: &dyn Rail) {
     let most = rail.profile().max_batch;
-    let mut batch: Vec<PayoutRequest> = (0..=most)
-        .map(|number| request(&format!("full-{number}"), 1))
-        .collect();
-    let refused = submit(rail, &batch)
-        .await
-        .expect_err("more than max_batch is refused");
+    let mut batch: Vec<PayoutRequest> =
+        (0..=most).map(|number| request(&format!("full-{number}"), 1)).collect();
+    let refused = submit(rail, &batch).await.expect_err("more than max_batch is refused");
     assert!(matches!(refused, RailError::Rejected { .. }), "{refused:?}");
     assert!(!refused.is_retryable());
     batch.pop();
@@ -218,14 +189,10 @@ async fn lost_replies_are_applied_once(subject: &dyn Subject) {
 async fn server_errors_and_refusals_apply_nothing(subject: &dyn Subject) {
     let (rail, batch) = (subject.rail(), three("refused"));
     subject.inject(Some(Fault::ServerError)).await;
-    let error = submit(rail, &batch)
-        .await
-        .expect_err("a server error is no answer");
+    let error = submit(rail, &batch).await.expect_err("a server error is no answer");
     assert!(error.is_ambiguous() && error.is_retryable(), "{error:?}");
     subject.inject(Some(Fault::TooManyRequests)).await;
-    let error = submit(rail, &batch)
-        .await
-        .expect_err("too many requests are refused");
+    let error = submit(rail, &batch).await.expect_err("too many requests are refused");
     assert!(error.is_unavailable() && error.is_retryable(), "{error:?}");
     assert!(error.retry_after().is_some(), "{error:?}");
     subject.inject(None).await;
@@ -244,15 +211,9 @@ async fn until_paid(rail: &dyn Rail, batch: &[PayoutRequest]) {
         }
         for answer in &answers {
             let waiting = matches!(answer, Answer::Pending | Answer::NotFound);
-            assert!(
-                waiting || matches!(answer, Answer::Paid { .. }),
-                "{answers:?}"
-            );
+            assert!(waiting || matches!(answer, Answer::Paid { .. }), "{answers:?}");
         }
-        assert!(
-            Instant::now() < deadline,
-            "not settled in time: {answers:?}"
-        );
+        assert!(Instant::now() < deadline, "not settled in time: {answers:?}");
         sleep(POLL).await;
     }
 }
@@ -271,10 +232,7 @@ async fn late_ones_are_applied_within_the_settle_time(subject: &dyn Subject) {
                 Answer::Pending => Answer::Pending,
                 _ => Answer::NotFound,
             };
-            assert!(
-                matches!(answer, Answer::Pending | Answer::Unknown),
-                "{answers:?}"
-            );
+            assert!(matches!(answer, Answer::Pending | Answer::Unknown), "{answers:?}");
             let applied = matches!(asked, Answer::Paid { .. });
             assert!(applied || *asked == expected, "{answers:?} {asked:?}");
         }
@@ -291,10 +249,7 @@ async fn late_ones_resent_are_applied_once(subject: &dyn Subject) {
         submit(rail, batch).await.expect("the batch is answered");
         subject.inject(None).await;
         for answer in submit(rail, batch).await.expect("a resend is answered") {
-            assert!(
-                matches!(answer, Answer::Pending | Answer::Paid { .. }),
-                "{answer:?}"
-            );
+            assert!(matches!(answer, Answer::Pending | Answer::Paid { .. }), "{answer:?}");
         }
         until_paid(rail, batch).await;
     }
@@ -316,12 +271,7 @@ async fn failures_are_final_under_their_key(subject: &dyn Subject) {
     let (rail, batch) = (subject.rail(), three("failed"));
     subject.inject(Some(Fault::ConfirmedFailure)).await;
     let answers = submit(rail, &batch).await.expect("a failure is an answer");
-    assert!(
-        answers
-            .iter()
-            .all(|answer| matches!(answer, Answer::Failed { .. })),
-        "{answers:?}"
-    );
+    assert!(answers.iter().all(|answer| matches!(answer, Answer::Failed { .. })), "{answers:?}");
     subject.inject(None).await;
     assert_eq!(submit(rail, &batch).await, Ok(answers.clone()));
     assert_eq!(ask(rail, &batch).await, answers);
@@ -336,18 +286,12 @@ async fn forgotten_keys_pay_again_but_are_still_found(subject: &dyn Subject) {
     assert_eq!(ask(rail, &batch).await, paid(&batch));
     assert_eq!(submit(rail, &batch).await, Ok(paid(&batch)));
     subject.inject(None).await;
-    assert_eq!(
-        movements(rail, &batch).await,
-        [2, 2, 2],
-        "why nobody resends after key_window"
-    );
+    assert_eq!(movements(rail, &batch).await, [2, 2, 2], "why nobody resends after key_window");
 }
 
 async fn an_outage_applies_nothing_and_passes(subject: &dyn Subject) {
     let (rail, batch) = (subject.rail(), three("down"));
-    subject
-        .inject(Some(Fault::Down(Duration::from_millis(700))))
-        .await;
+    subject.inject(Some(Fault::Down(Duration::from_millis(700)))).await;
     let deadline = Instant::now() + SLACK;
     let mut refused = false;
     loop {
@@ -365,10 +309,7 @@ async fn an_outage_applies_nothing_and_passes(subject: &dyn Subject) {
                 }
             }
         }
-        assert!(
-            Instant::now() < deadline,
-            "the outage was not seen, or does not pass"
-        );
+        assert!(Instant::now() < deadline, "the outage was not seen, or does not pass");
         sleep(POLL).await;
     }
     subject.inject(None).await;

@@ -2,6 +2,7 @@
 
 use super::{Error, Found};
 use crate::http_rail::{HttpRail, sandbox_profile};
+use crate::limits::UNREADABLE_MAX;
 use crate::sandbox_rail::book::{self, BOOK_FILE, Lines};
 use gristmill_actors::rail::{BookLine, BookState, Rail};
 use gristmill_workflows::audit::{RailBook, RailLine};
@@ -10,8 +11,6 @@ use std::path::{Path, PathBuf};
 
 /// The lock of a sandbox rail.
 const LOCK_FILE: &str = "lock";
-/// Lines that cannot be read and are told one by one.
-const UNREADABLE_MAX: usize = 1024;
 
 /// Where the rail's book is.
 #[derive(Debug, Clone, PartialEq, Eq)]

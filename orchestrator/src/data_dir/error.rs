@@ -1,3 +1,5 @@
+//! Why a data directory cannot be used.
+
 use crate::durable_files::is_full;
 use std::io;
 use std::path::{Path, PathBuf};

@@ -52,8 +52,11 @@ fn every_bad_field_is_named_with_its_code() {
         (json!({"withdraw": {"contributor": "a"}}), "withdraw.grant", Code::MissingField),
         (json!({"withdraw": {}, "consent": {}}), "withdraw", Code::UnknownField),
         (json!({"consent": 1}), "consent", Code::InvalidField),
-        (json!({"consent": {"contributor": "a", "program": "p"}}), "consent.purposes",
-            Code::MissingField),
+        (
+            json!({"consent": {"contributor": "a", "program": "p"}}),
+            "consent.purposes",
+            Code::MissingField,
+        ),
     ];
     for (line, field, code) in cases {
         assert_eq!(problem(&line), (field.to_owned(), code), "{line}");

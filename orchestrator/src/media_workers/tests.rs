@@ -6,13 +6,7 @@ const READY: &str = "printf 'GMWORK1\\n'";
 
 fn pool(script: &str, wall_limit: Duration) -> MediaWorkers {
     let arguments = ["-c".into(), script.into()].to_vec();
-    MediaWorkers::start(
-        "/bin/sh".into(),
-        arguments,
-        1,
-        wall_limit,
-        Limits::default(),
-    )
+    MediaWorkers::start("/bin/sh".into(), arguments, 1, wall_limit, Limits::default())
 }
 
 fn patient(script: &str) -> MediaWorkers {
@@ -29,16 +23,10 @@ fn lines(path: &Path) -> usize {
 
 #[tokio::test]
 async fn a_hanging_worker_is_a_verdict_within_the_wall_limit() {
-    let pool = pool(
-        &format!("{READY}; exec sleep 1000"),
-        Duration::from_millis(200),
-    );
+    let pool = pool(&format!("{READY}; exec sleep 1000"), Duration::from_millis(200));
     let before = Instant::now();
     let error = verdict(&pool).await;
-    assert!(
-        matches!(error, MeasureError::DecoderLimit(Death::Hang)),
-        "{error}"
-    );
+    assert!(matches!(error, MeasureError::DecoderLimit(Death::Hang)), "{error}");
     assert!(!error.is_retryable());
     assert!(before.elapsed() < Duration::from_secs(5));
 }
@@ -46,15 +34,9 @@ async fn a_hanging_worker_is_a_verdict_within_the_wall_limit() {
 #[tokio::test]
 async fn a_dying_worker_is_a_verdict_that_says_how() {
     let error = verdict(&patient(&format!("{READY}; exit 3"))).await;
-    assert!(
-        matches!(error, MeasureError::DecoderLimit(Death::Exit(3))),
-        "{error}"
-    );
+    assert!(matches!(error, MeasureError::DecoderLimit(Death::Exit(3))), "{error}");
     let error = verdict(&patient(&format!("{READY}; kill -ABRT $$"))).await;
-    assert!(
-        matches!(error, MeasureError::DecoderLimit(Death::Signal(6))),
-        "{error}"
-    );
+    assert!(matches!(error, MeasureError::DecoderLimit(Death::Signal(6))), "{error}");
 }
 
 #[tokio::test]
@@ -63,10 +45,7 @@ async fn a_worker_killed_from_outside_gets_one_second_chance() {
     let starts = folder.path().join("starts");
     let script = format!("echo >> {}; {READY}; kill -KILL $$", starts.display());
     let error = verdict(&patient(&script)).await;
-    assert!(
-        matches!(error, MeasureError::DecoderLimit(Death::Signal(9))),
-        "{error}"
-    );
+    assert!(matches!(error, MeasureError::DecoderLimit(Death::Signal(9))), "{error}");
     assert_eq!(lines(&starts), 2);
 }
 
@@ -74,14 +53,8 @@ async fn a_worker_killed_from_outside_gets_one_second_chance() {
 async fn garbage_in_place_of_an_answer_is_a_verdict() {
     let long = verdict(&patient(&format!("{READY}; printf '\\377\\377\\377\\377'"))).await;
     assert!(matches!(long, MeasureError::DecoderLimit(_)), "{long}");
-    let nonsense = verdict(&patient(&format!(
-        "{READY}; printf '\\0\\0\\0\\002[]'; cat"
-    )))
-    .await;
-    assert!(
-        matches!(nonsense, MeasureError::DecoderLimit(_)),
-        "{nonsense}"
-    );
+    let nonsense = verdict(&patient(&format!("{READY}; printf '\\0\\0\\0\\002[]'; cat"))).await;
+    assert!(matches!(nonsense, MeasureError::DecoderLimit(_)), "{nonsense}");
 }
 
 #[tokio::test]
@@ -94,21 +67,12 @@ async fn a_program_that_cannot_start_condemns_no_item_and_is_not_started_in_a_lo
         Limits::default(),
     );
     let error = verdict(&absent).await;
-    assert!(
-        matches!(error, MeasureError::Unavailable(StartError::Spawn(_))),
-        "{error}"
-    );
+    assert!(matches!(error, MeasureError::Unavailable(StartError::Spawn(_))), "{error}");
     assert!(error.is_retryable());
     let error = verdict(&absent).await;
-    assert!(
-        matches!(error, MeasureError::Unavailable(StartError::Backoff(_))),
-        "{error}"
-    );
+    assert!(matches!(error, MeasureError::Unavailable(StartError::Backoff(_))), "{error}");
     let silent = verdict(&patient("exit 0")).await;
-    assert!(
-        matches!(silent, MeasureError::Unavailable(StartError::NotReady)),
-        "{silent}"
-    );
+    assert!(matches!(silent, MeasureError::Unavailable(StartError::NotReady)), "{silent}");
 }
 
 #[tokio::test]
@@ -118,10 +82,7 @@ async fn nothing_runs_before_the_first_item_and_an_item_over_the_bound_starts_no
     let mut pool = patient(&format!("echo >> {}; {READY}; exit 1", starts.display()));
     pool.limits.max_bytes = 4;
     let error = verdict(&pool).await;
-    assert!(matches!(
-        error,
-        MeasureError::Content(gristmill_media::Error::TooLarge { .. })
-    ));
+    assert!(matches!(error, MeasureError::Content(gristmill_media::Error::TooLarge { .. })));
     assert_eq!(lines(&starts), 0);
     pool.limits.max_bytes = 5;
     verdict(&pool).await;
@@ -133,10 +94,7 @@ async fn a_stopped_pool_refuses_items_and_can_be_asked_again_elsewhere() {
     let pool = patient(READY);
     pool.stop();
     let error = verdict(&pool).await;
-    assert!(
-        matches!(error, MeasureError::Unavailable(StartError::Stopped)),
-        "{error}"
-    );
+    assert!(matches!(error, MeasureError::Unavailable(StartError::Stopped)), "{error}");
 }
 
 #[tokio::test]

@@ -2,8 +2,8 @@
 
 use super::{answer, print};
 use crate::app::{Failure, configure};
-use crate::cli::{self, Output, Place};
 use crate::audit::{self, RailSource, Sources};
+use crate::cli::{self, Output, Place};
 use crate::opened::Opened;
 use crate::run::store_options;
 use crate::{checks, log_folder, trace_verify};
@@ -25,9 +25,8 @@ pub(super) async fn audit(
     output: Output,
 ) -> Result<u8, Failure> {
     let config = configure(place.config.as_deref(), place.programs.as_deref())?;
-    let opened =
-        Opened::existing(&place.data_dir, &config.trace.origin, store_options(&config))
-            .map_err(|error| Failure::new(error.exit_code(), &error))?;
+    let opened = Opened::existing(&place.data_dir, &config.trace.origin, store_options(&config))
+        .map_err(|error| Failure::new(error.exit_code(), &error))?;
     let book = || RailSource::Folder(opened.dir.rail());
     let sources = Sources {
         store: &*opened.store,
@@ -47,7 +46,8 @@ pub(super) fn config(verb: cli::Config, own: &[StageType]) -> Result<u8, Failure
         cli::Config::Check { config } => (config, false),
         cli::Config::Print { config } => (config, true),
     };
-    let config = configure(file.as_deref(), None).map_err(|failure| Failure { code: 1, ..failure })?;
+    let config =
+        configure(file.as_deref(), None).map_err(|failure| Failure { code: 1, ..failure })?;
     let text = match shown {
         true => config.print(),
         false => checks::config(&config, own).map_err(|error| Failure::new(1, &error))?,

@@ -53,13 +53,14 @@ pub(super) async fn list_with(
     causes: Vec<Cause>,
     own: &[StageType],
 ) -> Result<u8, Failure> {
-    let state = match &args.state {
-        None => None,
-        Some(word) => Some(StateWord::parse(word).ok_or_else(|| Failure {
-            text: format!("--state {word}: no such state"),
-            code: 2,
-        })?),
-    };
+    let state =
+        match &args.state {
+            None => None,
+            Some(word) => Some(StateWord::parse(word).ok_or_else(|| Failure {
+                text: format!("--state {word}: no such state"),
+                code: 2,
+            })?),
+        };
     let stood = Stood::open(&args.place, own)?;
     let filter = Filter { state, causes, program: args.program.clone(), stage: None };
     let store = &*stood.prepared.ports.store;

@@ -8,6 +8,7 @@ use crate::app::Failure;
 use crate::cli::{Chosen, List, Quarantine};
 use crate::journeys;
 use crate::journeys::{Filter, QUARANTINE};
+use crate::limits::CHOSEN_MAX;
 use crate::report_row::Row;
 use crate::run::{node_exit_code, say};
 use gristmill_actors::ports::Intake;
@@ -17,9 +18,6 @@ use gristmill_workflows::id::ContributionId;
 use gristmill_workflows::inbox::{Item, Verb};
 use gristmill_workflows::request::Cause;
 use std::time::Duration;
-
-/// Journeys that one call may choose.
-const CHOSEN_MAX: usize = 100_000;
 
 pub(super) async fn command(verb: Quarantine, own: &[StageType]) -> Result<u8, Failure> {
     match verb {

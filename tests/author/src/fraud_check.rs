@@ -1,7 +1,9 @@
 //! Refuses contributions that are too good to be true.
 
 use gristmill_actors::record;
-use gristmill_actors::stage::{Context, Effect, Outcome, Settings, SettingsError, Stage, StageError};
+use gristmill_actors::stage::{
+    Context, Effect, Outcome, Settings, SettingsError, Stage, StageError,
+};
 
 pub(crate) struct FraudCheck;
 

@@ -22,49 +22,27 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut publisher = Publisher::new();
     for size in arguments {
         let size: u64 = size.parse()?;
-        let entries: Vec<String> = (publisher.size()..size)
-            .map(|index| format!("e{index}"))
-            .collect();
+        let entries: Vec<String> =
+            (publisher.size()..size).map(|index| format!("e{index}")).collect();
         for object in publisher.publish(&entries)? {
             write(directory, &object.tile.path(), &object.bytes)?;
         }
         let (size, root) = (publisher.size(), publisher.root());
-        let note = Checkpoint {
-            origin: key.name().to_owned(),
-            size,
-            root,
-        }
-        .sign(&key)?;
+        let note = Checkpoint { origin: key.name().to_owned(), size, root }.sign(&key)?;
         write(directory, &format!("checkpoints/{size}"), note.as_bytes())?;
         write(directory, "checkpoint", note.as_bytes())?;
         if size > 0 {
-            let mut fetch = |path: &str| {
-                fs::read(directory.join(path))
-                    .map(Some)
-                    .map_err(FetchError::from)
-            };
+            let mut fetch =
+                |path: &str| fs::read(directory.join(path)).map(Some).map_err(FetchError::from);
             let index = size / 2;
             let path = TileReader::new(size, &mut fetch).inclusion(index)?;
             let entry = STANDARD.encode(format!("e{index}"));
             let extra = format!("{{\"entry\":\"{entry}\"}}").into_bytes();
-            let receipt = Receipt {
-                extra,
-                index,
-                path,
-                checkpoint: note,
-            };
-            write(
-                directory,
-                &format!("{size}.tlog-proof"),
-                receipt.format().as_bytes(),
-            )?;
+            let receipt = Receipt { extra, index, path, checkpoint: note };
+            write(directory, &format!("{size}.tlog-proof"), receipt.format().as_bytes())?;
         }
     }
-    write(
-        directory,
-        "vkey",
-        format!("{}\n", key.verifier()).as_bytes(),
-    )?;
+    write(directory, "vkey", format!("{}\n", key.verifier()).as_bytes())?;
     println!("{}", key.verifier());
     Ok(())
 }

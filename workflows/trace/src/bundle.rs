@@ -78,14 +78,7 @@ pub fn decode(bytes: &[u8], width: usize) -> Result<Vec<&[u8]>, Error> {
         entries.push(entry);
         rest = after;
     }
-    if rest.is_empty() {
-        Ok(entries)
-    } else {
-        Err(Error::Trailing {
-            bytes: rest.len(),
-            expected,
-        })
-    }
+    if rest.is_empty() { Ok(entries) } else { Err(Error::Trailing { bytes: rest.len(), expected }) }
 }
 
 fn split_entry(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
@@ -119,13 +112,7 @@ mod tests {
     #[test]
     fn a_bundle_of_another_width_is_refused() {
         let bytes = encode(&["e0", "e1"]).unwrap();
-        assert_eq!(
-            decode(&bytes, 1),
-            Err(Error::Trailing {
-                bytes: 4,
-                expected: 1
-            })
-        );
+        assert_eq!(decode(&bytes, 1), Err(Error::Trailing { bytes: 4, expected: 1 }));
         let truncated = |position, expected| Err(Error::Truncated { position, expected });
         assert_eq!(decode(&bytes, 3), truncated(2, 3));
         assert_eq!(decode(&bytes[..7], 2), truncated(1, 2));

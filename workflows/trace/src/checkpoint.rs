@@ -63,18 +63,12 @@ impl Checkpoint {
             return Err(Error::Lines);
         };
         key::check_name(origin).map_err(|_| Error::Origin)?;
-        let size = parse_decimal(size)
-            .filter(|size| *size <= MAX_LOG_SIZE)
-            .ok_or(Error::Size)?;
+        let size = parse_decimal(size).filter(|size| *size <= MAX_LOG_SIZE).ok_or(Error::Size)?;
         let root = Hash::from_base64(root).map_err(|_| Error::Root)?;
         if size == 0 && root != Hash::EMPTY_ROOT {
             return Err(Error::Root);
         }
-        Ok(Self {
-            origin: origin.to_owned(),
-            size,
-            root,
-        })
+        Ok(Self { origin: origin.to_owned(), size, root })
     }
 
     /// The checkpoint as a note signed by the log's key.
@@ -97,11 +91,7 @@ impl Checkpoint {
     pub fn open(note: &[u8], verifier: &Verifier) -> Result<Self, Error> {
         let opened = note::open(note, std::slice::from_ref(verifier))?;
         let checkpoint = Self::parse(opened.text)?;
-        if checkpoint.origin == verifier.name() {
-            Ok(checkpoint)
-        } else {
-            Err(Error::Mismatch)
-        }
+        if checkpoint.origin == verifier.name() { Ok(checkpoint) } else { Err(Error::Mismatch) }
     }
 }
 
@@ -120,33 +110,17 @@ mod tests {
 
     fn checkpoint() -> Checkpoint {
         let root = Hash::from_base64(ROOT).unwrap();
-        Checkpoint {
-            origin: "example.com/log".to_owned(),
-            size: 300,
-            root,
-        }
+        Checkpoint { origin: "example.com/log".to_owned(), size: 300, root }
     }
 
     #[test]
     fn a_checkpoint_is_signed_and_opened() {
         let note = checkpoint().sign(&key()).unwrap();
-        assert!(note.starts_with(&format!(
-            "example.com/log\n300\n{ROOT}\n\n\u{2014} example.com"
-        )));
-        assert_eq!(
-            Checkpoint::open(note.as_bytes(), key().verifier()),
-            Ok(checkpoint())
-        );
-        let empty = Checkpoint {
-            size: 0,
-            root: Hash::EMPTY_ROOT,
-            ..checkpoint()
-        };
+        assert!(note.starts_with(&format!("example.com/log\n300\n{ROOT}\n\n\u{2014} example.com")));
+        assert_eq!(Checkpoint::open(note.as_bytes(), key().verifier()), Ok(checkpoint()));
+        let empty = Checkpoint { size: 0, root: Hash::EMPTY_ROOT, ..checkpoint() };
         let note = empty.sign(&key()).unwrap();
-        assert_eq!(
-            Checkpoint::open(note.as_bytes(), key().verifier()),
-            Ok(empty)
-        );
+        assert_eq!(Checkpoint::open(note.as_bytes(), key().verifier()), Ok(empty));
     }
 
     #[test]
@@ -159,10 +133,7 @@ mod tests {
             (format!("{good}extension\n"), Error::Lines),
             (format!("{good}\n"), Error::Lines),
             (good.replacen("example.com/log", "", 1), Error::Origin),
-            (
-                good.replacen("example.com/log", "go.sum database tree", 1),
-                Error::Origin,
-            ),
+            (good.replacen("example.com/log", "go.sum database tree", 1), Error::Origin),
             (good.replacen("300", "0300", 1), Error::Size),
             (good.replacen("300", "+300", 1), Error::Size),
             (good.replacen("300", "-1", 1), Error::Size),
@@ -179,27 +150,15 @@ mod tests {
 
     #[test]
     fn a_checkpoint_of_another_log_is_refused() {
-        let elsewhere = Checkpoint {
-            origin: "elsewhere".to_owned(),
-            ..checkpoint()
-        };
+        let elsewhere = Checkpoint { origin: "elsewhere".to_owned(), ..checkpoint() };
         assert_eq!(elsewhere.sign(&key()), Err(Error::Mismatch));
         let note = note::sign(&elsewhere.to_string(), &key()).unwrap();
-        assert_eq!(
-            Checkpoint::open(note.as_bytes(), key().verifier()),
-            Err(Error::Mismatch)
-        );
+        assert_eq!(Checkpoint::open(note.as_bytes(), key().verifier()), Err(Error::Mismatch));
         let other = SigningKey::from_seed("example.com/log", &[8; 32]).unwrap();
         let note = checkpoint().sign(&other).unwrap();
         let unverified = Err(Error::Note(note::Error::Unverified));
-        assert_eq!(
-            Checkpoint::open(note.as_bytes(), key().verifier()),
-            unverified
-        );
-        let impossible = Checkpoint {
-            size: u64::MAX,
-            ..checkpoint()
-        };
+        assert_eq!(Checkpoint::open(note.as_bytes(), key().verifier()), unverified);
+        let impossible = Checkpoint { size: u64::MAX, ..checkpoint() };
         assert_eq!(impossible.sign(&key()), Err(Error::Size));
     }
 }

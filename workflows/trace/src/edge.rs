@@ -48,18 +48,13 @@ impl Edge {
         if size > MAX_LOG_SIZE {
             return Err(tree::Error::TooLarge { size });
         }
-        let mut widths: Vec<usize> = (0..tile::levels(size))
-            .map(|level| tile::partial_width(level, size))
-            .collect();
+        let mut widths: Vec<usize> =
+            (0..tile::levels(size)).map(|level| tile::partial_width(level, size)).collect();
         widths.resize(widths.len().max(levels.len()), 0);
         let actual: Vec<usize> = levels.iter().map(Vec::len).collect();
         if widths != actual {
             let (expected, actual) = (widths.iter().sum(), actual.iter().sum());
-            return Err(tree::Error::Nodes {
-                size,
-                expected,
-                actual,
-            });
+            return Err(tree::Error::Nodes { size, expected, actual });
         }
         Ok(Self { size, levels })
     }
@@ -104,10 +99,9 @@ impl Edge {
     pub fn partials(&self) -> impl Iterator<Item = HashTile> {
         tile::partials(self.size).filter_map(|tile| match tile.kind() {
             Kind::Entries => None,
-            Kind::Hashes { level } => Some(HashTile {
-                tile,
-                hashes: self.levels[usize::from(level)].clone(),
-            }),
+            Kind::Hashes { level } => {
+                Some(HashTile { tile, hashes: self.levels[usize::from(level)].clone() })
+            }
         })
     }
 

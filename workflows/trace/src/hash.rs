@@ -110,9 +110,7 @@ pub(crate) fn subtree_root(hashes: &[Hash]) -> Hash {
 
 /// The row of nodes above a row of hashes; a last odd hash has no parent.
 pub(crate) fn parents(row: &[Hash]) -> Vec<Hash> {
-    row.chunks_exact(2)
-        .map(|pair| Hash::node(&pair[0], &pair[1]))
-        .collect()
+    row.chunks_exact(2).map(|pair| Hash::node(&pair[0], &pair[1])).collect()
 }
 
 #[cfg(test)]
@@ -134,10 +132,7 @@ mod tests {
         let mut input = vec![1];
         input.extend(left.0);
         input.extend(right.0);
-        assert_eq!(
-            Hash::node(&left, &right).0,
-            <[u8; 32]>::from(Sha256::digest(&input))
-        );
+        assert_eq!(Hash::node(&left, &right).0, <[u8; 32]>::from(Sha256::digest(&input)));
     }
 
     #[test]
@@ -147,13 +142,7 @@ mod tests {
         assert_eq!(Hash::from_base64(&good[..43]), Err(Error::Length));
         assert_eq!(Hash::from_base64(&format!("{good}\n")), Err(Error::Length));
         assert_eq!(Hash::from_base64(&"A".repeat(44)), Err(Error::Length));
-        assert_eq!(
-            Hash::from_base64(&good.replace("uFU=", "uFV=")),
-            Err(Error::Base64)
-        );
-        assert_eq!(
-            Hash::from_base64(&good.replace('+', "-")),
-            Err(Error::Base64)
-        );
+        assert_eq!(Hash::from_base64(&good.replace("uFU=", "uFV=")), Err(Error::Base64));
+        assert_eq!(Hash::from_base64(&good.replace('+', "-")), Err(Error::Base64));
     }
 }

@@ -72,11 +72,7 @@ impl KeyId {
         let number = u32::from_str_radix(text, 16).map_err(|_| Error::Id)?;
         let id = Self(number.to_be_bytes());
         // One spelling only: no sign, no capitals, all eight digits.
-        if id.to_string() == text {
-            Ok(id)
-        } else {
-            Err(Error::Id)
-        }
+        if id.to_string() == text { Ok(id) } else { Err(Error::Id) }
     }
 }
 
@@ -145,11 +141,7 @@ impl Verifier {
         if id != KeyId::of(name, &key) {
             return Err(Error::Mismatch);
         }
-        Ok(Self {
-            name: name.to_owned(),
-            id,
-            key,
-        })
+        Ok(Self { name: name.to_owned(), id, key })
     }
 
     /// The key's name.
@@ -170,21 +162,13 @@ impl Verifier {
         let Ok(signature) = <[u8; SIGNATURE_BYTES]>::try_from(signature) else {
             return false;
         };
-        self.key
-            .verify_strict(message, &Signature::from_bytes(&signature))
-            .is_ok()
+        self.key.verify_strict(message, &Signature::from_bytes(&signature)).is_ok()
     }
 }
 
 impl fmt::Display for Verifier {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            formatter,
-            "{}+{}+{}",
-            self.name,
-            self.id,
-            format_material(self.key.as_bytes())
-        )
+        write!(formatter, "{}+{}+{}", self.name, self.id, format_material(self.key.as_bytes()))
     }
 }
 
@@ -210,11 +194,8 @@ impl SigningKey {
         check_name(name)?;
         let key = ed25519_dalek::SigningKey::from_bytes(seed);
         let public = key.verifying_key();
-        let verifier = Verifier {
-            name: name.to_owned(),
-            id: KeyId::of(name, &public),
-            key: public,
-        };
+        let verifier =
+            Verifier { name: name.to_owned(), id: KeyId::of(name, &public), key: public };
         Ok(Self { verifier, key })
     }
 
@@ -232,21 +213,14 @@ impl SigningKey {
         };
         let id = KeyId::parse(id)?;
         let key = Self::from_seed(name, &parse_material(material)?)?;
-        if key.verifier.id == id {
-            Ok(key)
-        } else {
-            Err(Error::Mismatch)
-        }
+        if key.verifier.id == id { Ok(key) } else { Err(Error::Mismatch) }
     }
 
     /// The secret text form that [`SigningKey::parse`] reads, without a newline.
     #[must_use]
     pub fn to_private_text(&self) -> String {
         let Verifier { name, id, .. } = &self.verifier;
-        format!(
-            "PRIVATE+KEY+{name}+{id}+{}",
-            format_material(self.key.as_bytes())
-        )
+        format!("PRIVATE+KEY+{name}+{id}+{}", format_material(self.key.as_bytes()))
     }
 
     /// The public half.
@@ -270,11 +244,7 @@ impl SigningKey {
 
 impl fmt::Debug for SigningKey {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            formatter,
-            "SigningKey({}+{})",
-            self.verifier.name, self.verifier.id
-        )
+        write!(formatter, "SigningKey({}+{})", self.verifier.name, self.verifier.id)
     }
 }
 
@@ -333,9 +303,7 @@ mod tests {
 
     #[test]
     fn malformed_private_keys_are_refused() {
-        let text = SigningKey::from_seed("n", &[7; 32])
-            .unwrap()
-            .to_private_text();
+        let text = SigningKey::from_seed("n", &[7; 32]).unwrap().to_private_text();
         let error = |text: &str| SigningKey::parse(text).map(|_| ()).unwrap_err();
         assert_eq!(error(""), Error::Form);
         assert_eq!(error(VKEY), Error::Form);

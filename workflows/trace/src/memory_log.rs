@@ -10,9 +10,7 @@ use crate::reader::FetchError;
 
 /// `e0`, `e1`, …: the entries of the golden vector.
 pub(crate) fn entries(count: usize) -> Vec<Vec<u8>> {
-    (0..count)
-        .map(|index| format!("e{index}").into_bytes())
-        .collect()
+    (0..count).map(|index| format!("e{index}").into_bytes()).collect()
 }
 
 /// RFC 6962 section 2.1, word by word.
@@ -62,10 +60,7 @@ impl MemoryLog {
     /// Creates objects if absent, as a store must.
     pub(crate) fn create(&mut self, objects: Vec<Object>) {
         for object in objects {
-            let stored = self
-                .0
-                .entry(object.tile.path())
-                .or_insert_with(|| object.bytes.clone());
+            let stored = self.0.entry(object.tile.path()).or_insert_with(|| object.bytes.clone());
             assert_eq!(*stored, object.bytes, "{}", object.tile);
         }
     }
@@ -77,10 +72,7 @@ impl MemoryLog {
             size: publisher.size(),
             root: publisher.root(),
         };
-        self.0.insert(
-            "checkpoint".to_owned(),
-            checkpoint.sign(&key()).unwrap().into_bytes(),
-        );
+        self.0.insert("checkpoint".to_owned(), checkpoint.sign(&key()).unwrap().into_bytes());
         checkpoint
     }
 

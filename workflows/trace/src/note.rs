@@ -101,9 +101,7 @@ pub fn open<'n, 'k>(note: &'n [u8], known: &'k [Verifier]) -> Result<Opened<'n, 
             return Err(Error::TooMany);
         }
         let (name, id, signature) = parse_line(content).ok_or(Error::Line { line })?;
-        let by = known
-            .iter()
-            .find(|known| known.name() == name && known.id() == id);
+        let by = known.iter().find(|known| known.name() == name && known.id() == id);
         let Some(verifier) = by else { continue };
         if signers.contains(&verifier) {
             continue;
@@ -113,11 +111,7 @@ pub fn open<'n, 'k>(note: &'n [u8], known: &'k [Verifier]) -> Result<Opened<'n, 
         }
         signers.push(verifier);
     }
-    if signers.is_empty() {
-        Err(Error::Unverified)
-    } else {
-        Ok(Opened { text, signers })
-    }
+    if signers.is_empty() { Err(Error::Unverified) } else { Ok(Opened { text, signers }) }
 }
 
 fn check_length(note: &[u8]) -> Result<(), Error> {
@@ -157,13 +151,7 @@ mod tests {
         for text in ["one\n", "one\n\ntwo\n", "one\n\n", "\n", "날씨\n"] {
             let note = sign(text, &key).unwrap();
             let opened = open(note.as_bytes(), &known).unwrap();
-            assert_eq!(
-                opened,
-                Opened {
-                    text,
-                    signers: vec![&known[0]]
-                }
-            );
+            assert_eq!(opened, Opened { text, signers: vec![&known[0]] });
         }
     }
 
@@ -179,10 +167,7 @@ mod tests {
         assert_eq!(open(both.as_bytes(), &known).unwrap().signers, [&known[0]]);
         let two = [other.verifier().clone(), ours.verifier().clone()];
         let twice = format!("{both}{}", signature_line(&by_ours));
-        assert_eq!(
-            open(twice.as_bytes(), &two).unwrap().signers,
-            [&two[0], &two[1]]
-        );
+        assert_eq!(open(twice.as_bytes(), &two).unwrap().signers, [&two[0], &two[1]]);
     }
 
     #[test]
@@ -212,36 +197,18 @@ mod tests {
         assert_eq!(refused(&format!("text\n{line}")), Error::NoSignatures);
         assert_eq!(refused(&note.replace("text", "te\tt")), Error::Control);
         assert_eq!(refused(&note.replace('\n', "\r\n")), Error::Control);
-        assert_eq!(
-            refused(&note.replace(PREFIX, "- ")),
-            Error::Line { line: 1 }
-        );
-        assert_eq!(
-            refused(&note.replace(" log ", "  ")),
-            Error::Line { line: 1 }
-        );
-        assert_eq!(
-            refused(&note.replace(" log ", " l+g ")),
-            Error::Line { line: 1 }
-        );
+        assert_eq!(refused(&note.replace(PREFIX, "- ")), Error::Line { line: 1 });
+        assert_eq!(refused(&note.replace(" log ", "  ")), Error::Line { line: 1 });
+        assert_eq!(refused(&note.replace(" log ", " l+g ")), Error::Line { line: 1 });
         assert_eq!(refused(&format!("{note}junk\n")), Error::Line { line: 2 });
-        assert_eq!(
-            refused(&format!("{note}{PREFIX}log AAAA\n")),
-            Error::Line { line: 2 }
-        );
-        assert_eq!(
-            refused(&format!("{note}{PREFIX}log AAAAAA=\n")),
-            Error::Line { line: 2 }
-        );
+        assert_eq!(refused(&format!("{note}{PREFIX}log AAAA\n")), Error::Line { line: 2 });
+        assert_eq!(refused(&format!("{note}{PREFIX}log AAAAAA=\n")), Error::Line { line: 2 });
         assert_eq!(open(b"text\xff\n\n", &known), Err(Error::Utf8));
         let hundred = format!("text\n\n{}", line.repeat(MAX_SIGNATURES));
         assert!(open(hundred.as_bytes(), &known).is_ok());
         assert_eq!(refused(&format!("{hundred}{line}")), Error::TooMany);
         let bytes = MAX_NOTE_BYTES + 1;
-        assert_eq!(
-            open(&vec![b'\n'; bytes], &known),
-            Err(Error::TooLong { bytes })
-        );
+        assert_eq!(open(&vec![b'\n'; bytes], &known), Err(Error::TooLong { bytes }));
     }
 
     #[test]
@@ -250,9 +217,6 @@ mod tests {
         assert_eq!(sign("text", &key("log", 1)), Err(Error::Text));
         assert_eq!(sign("te\0t\n", &key("log", 1)), Err(Error::Control));
         let long = "\n".repeat(MAX_NOTE_BYTES);
-        assert!(matches!(
-            sign(&long, &key("log", 1)),
-            Err(Error::TooLong { .. })
-        ));
+        assert!(matches!(sign(&long, &key("log", 1)), Err(Error::TooLong { .. })));
     }
 }

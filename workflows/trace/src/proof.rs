@@ -46,11 +46,7 @@ pub fn inclusion<E: From<Error>>(
     mut node: impl FnMut(u8, u64) -> Result<Hash, E>,
 ) -> Result<Vec<Hash>, E> {
     if size > MAX_LOG_SIZE {
-        return Err(Error::Sizes {
-            old: size,
-            new: size,
-        }
-        .into());
+        return Err(Error::Sizes { old: size, new: size }.into());
     }
     if index >= size {
         return Err(Error::Index { index, size }.into());
@@ -125,9 +121,7 @@ fn range<E>(
         start += 1 << level;
     }
     let from_the_right = subtrees.into_iter().rev();
-    Ok(from_the_right
-        .reduce(|right, left| Hash::node(&left, &right))
-        .unwrap_or(Hash::EMPTY_ROOT))
+    Ok(from_the_right.reduce(|right, left| Hash::node(&left, &right)).unwrap_or(Hash::EMPTY_ROOT))
 }
 
 /// Checks that the entry with hash `leaf` is at `index` of the log with `size` entries and `root`.
@@ -165,11 +159,7 @@ pub fn verify_inclusion(
     if last != 0 {
         return Err(Error::Length);
     }
-    if hash == root {
-        Ok(())
-    } else {
-        Err(Error::Root)
-    }
+    if hash == root { Ok(()) } else { Err(Error::Root) }
 }
 
 /// Checks that the log with `old` entries and `old_root` is a prefix of the log with `new` entries
@@ -192,11 +182,7 @@ pub fn verify_consistency(
             return Err(Error::Length);
         }
         let expected = if old == 0 { Hash::EMPTY_ROOT } else { new_root };
-        return if old_root == expected {
-            Ok(())
-        } else {
-            Err(Error::OldRoot)
-        };
+        return if old_root == expected { Ok(()) } else { Err(Error::OldRoot) };
     }
     let (mut position, mut last) = (old - 1, new - 1);
     let skip = position.trailing_ones();
@@ -232,11 +218,7 @@ pub fn verify_consistency(
     if old_hash != old_root {
         return Err(Error::OldRoot);
     }
-    if new_hash == new_root {
-        Ok(())
-    } else {
-        Err(Error::Root)
-    }
+    if new_hash == new_root { Ok(()) } else { Err(Error::Root) }
 }
 
 #[cfg(test)]

@@ -57,10 +57,7 @@ pub struct Object {
 
 impl From<HashTile> for Object {
     fn from(hashes: HashTile) -> Self {
-        Self {
-            tile: hashes.tile,
-            bytes: hashes.bytes(),
-        }
+        Self { tile: hashes.tile, bytes: hashes.bytes() }
     }
 }
 
@@ -97,11 +94,7 @@ impl Publisher {
         let edge = Edge::from_levels(size, levels)?;
         let actual = edge.root();
         if actual != root {
-            return Err(Error::Root {
-                size,
-                expected: root,
-                actual,
-            });
+            return Err(Error::Root { size, expected: root, actual });
         }
         let mut bundle = Vec::new();
         if let Some((tile, stored)) = last_bundle {
@@ -110,10 +103,7 @@ impl Publisher {
                 (first..).zip(stored.entries().iter().zip(&edge.levels()[0]))
             {
                 if Hash::leaf(entry) != *hash {
-                    return Err(Error::Bundle {
-                        path: tile.path(),
-                        index,
-                    });
+                    return Err(Error::Bundle { path: tile.path(), index });
                 }
             }
             bundle = stored.into_bytes();
@@ -157,14 +147,8 @@ impl Publisher {
     pub fn partials(&self) -> Vec<Object> {
         let bundle = tile::partials(self.size())
             .find(|tile| tile.kind() == Kind::Entries)
-            .map(|tile| Object {
-                tile,
-                bytes: self.bundle.clone(),
-            });
-        bundle
-            .into_iter()
-            .chain(self.edge.partials().map(Object::from))
-            .collect()
+            .map(|tile| Object { tile, bytes: self.bundle.clone() });
+        bundle.into_iter().chain(self.edge.partials().map(Object::from)).collect()
     }
 
     /// Appends entries and returns everything to create before a checkpoint of the new size is
@@ -200,12 +184,8 @@ mod tests {
     #[test]
     fn the_golden_log_has_the_golden_sizes() {
         let log = MemoryLog::with_entries(300);
-        let sizes: Vec<(&str, usize)> = log
-            .0
-            .iter()
-            .map(|(path, bytes)| (path.as_str(), bytes.len()))
-            .skip(1)
-            .collect();
+        let sizes: Vec<(&str, usize)> =
+            log.0.iter().map(|(path, bytes)| (path.as_str(), bytes.len())).skip(1).collect();
         let golden = [
             ("tile/0/000", 8192),
             ("tile/0/001.p/44", 1408),
@@ -227,11 +207,7 @@ mod tests {
             while size < all.len() {
                 let step = random.below([3, 300, 5_000, 20_000, 40_000, 70_000][round]);
                 // Small steps need no more rounds than show the first tiles.
-                let end = if size > 2_000 && round == 0 {
-                    all.len()
-                } else {
-                    size + step
-                };
+                let end = if size > 2_000 && round == 0 { all.len() } else { size + step };
                 let end = end.min(all.len());
                 let objects = publisher.publish(&all[size..end]).unwrap();
                 let changed: Vec<Tile> = tile::changed(size as u64, end as u64).collect();
@@ -260,10 +236,7 @@ mod tests {
         let mut publisher = Publisher::new();
         let long = vec![0; MAX_ENTRY_BYTES + 1];
         let error = publisher.publish(&[b"e0".to_vec(), long]).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "entry 1: entry of 65536 bytes is longer than 65535"
-        );
+        assert_eq!(error.to_string(), "entry 1: entry of 65536 bytes is longer than 65535");
         assert_eq!(publisher, Publisher::new());
     }
 
@@ -287,10 +260,7 @@ mod tests {
         };
         assert!(refused(&flip("tile/0/001.p/44"), 300).starts_with("right edge tiles have root"));
         let entry = refused(&flip("tile/entries/001.p/44"), 300);
-        assert_eq!(
-            entry,
-            "tile/entries/001.p/44: entry 299 does not have the hash in its tile"
-        );
+        assert_eq!(entry, "tile/entries/001.p/44: entry 299 does not have the hash in its tile");
         assert!(refused(&|_| {}, 256).starts_with("right edge tiles have root"));
         assert!(refused(&|_| {}, u64::MAX).contains("above the largest"));
     }

@@ -96,18 +96,10 @@ pub fn fetch_hashes(fetch: &mut Fetch<'_>, tile: Tile) -> Result<Vec<Hash>, Erro
     let (found, bytes) = fetch_object(fetch, tile)?;
     if bytes.len() != found.hash_bytes() {
         let (path, actual) = (found.path(), bytes.len());
-        return Err(Error::Length {
-            path,
-            actual,
-            expected: found.hash_bytes(),
-        });
+        return Err(Error::Length { path, actual, expected: found.hash_bytes() });
     }
     let (hashes, _) = bytes.as_chunks::<HASH_BYTES>();
-    Ok(hashes[..tile.width()]
-        .iter()
-        .copied()
-        .map(Hash::new)
-        .collect())
+    Ok(hashes[..tile.width()].iter().copied().map(Hash::new).collect())
 }
 
 /// A fetched entry bundle, checked to have its entries.
@@ -145,23 +137,12 @@ pub fn fetch_bundle(fetch: &mut Fetch<'_>, tile: Tile) -> Result<Bundle, Error> 
     let (found, bytes) = fetch_object(fetch, tile)?;
     if bytes.len() > MAX_BUNDLE_BYTES {
         let (path, actual) = (found.path(), bytes.len());
-        return Err(Error::Length {
-            path,
-            actual,
-            expected: MAX_BUNDLE_BYTES,
-        });
+        return Err(Error::Length { path, actual, expected: MAX_BUNDLE_BYTES });
     }
     if let Err(source) = bundle::decode(&bytes, found.width()) {
-        return Err(Error::Bundle {
-            path: found.path(),
-            source,
-        });
+        return Err(Error::Bundle { path: found.path(), source });
     }
-    Ok(Bundle {
-        bytes,
-        stored_width: found.width(),
-        width: tile.width(),
-    })
+    Ok(Bundle { bytes, stored_width: found.width(), width: tile.width() })
 }
 
 /// Reads nodes of the Merkle tree out of the tiles of a log, keeping the last tiles it used.
@@ -176,11 +157,7 @@ pub struct TileReader<'a> {
 impl<'a> TileReader<'a> {
     /// Reads the log as it was with `size` entries.
     pub fn new(size: u64, fetch: &'a mut Fetch<'a>) -> Self {
-        Self {
-            size,
-            fetch,
-            cache: VecDeque::new(),
-        }
+        Self { size, fetch, cache: VecDeque::new() }
     }
 
     /// The root of the complete subtree over leaves `index * 2^level` to `(index + 1) * 2^level`.
@@ -188,11 +165,7 @@ impl<'a> TileReader<'a> {
     /// # Errors
     /// [`Error`] when the subtree is not within the log or its tile cannot be used.
     pub fn node(&mut self, level: u8, index: u64) -> Result<Hash, Error> {
-        let outside = Error::Node {
-            level,
-            index,
-            size: self.size,
-        };
+        let outside = Error::Node { level, index, size: self.size };
         let complete = self.size.checked_shr(u32::from(level)).unwrap_or(0);
         if index >= complete || self.size > MAX_LOG_SIZE {
             return Err(outside);
@@ -205,9 +178,7 @@ impl<'a> TileReader<'a> {
             return Err(outside);
         };
         let rows = self.rows(tile)?;
-        let node = rows
-            .get(usize::from(row))
-            .and_then(|row| row.get((index % row_width) as usize));
+        let node = rows.get(usize::from(row)).and_then(|row| row.get((index % row_width) as usize));
         node.copied().ok_or(outside)
     }
 
@@ -269,10 +240,7 @@ mod tests {
         log.0.get_mut("tile/entries/000.p/3").unwrap().push(0);
         let text = |error: Error| error.to_string();
         let hashes = |path| fetch_hashes(&mut log.fetch(), tile(path)).map_err(text);
-        assert_eq!(
-            hashes("tile/0/001.p/1"),
-            Err("tile/0/001.p/1: missing".to_owned())
-        );
+        assert_eq!(hashes("tile/0/001.p/1"), Err("tile/0/001.p/1: missing".to_owned()));
         let expected = "tile/0/000.p/3: 95 bytes, expected 96";
         assert_eq!(hashes("tile/0/000.p/3"), Err(expected.to_owned()));
         let bundle = fetch_bundle(&mut log.fetch(), tile("tile/entries/000.p/3")).map_err(text);

@@ -109,10 +109,7 @@ impl Receipt {
             }
             line = next_line(&mut rest).ok_or(Error::Index)?;
         }
-        let index = line
-            .strip_prefix("index ")
-            .and_then(parse_decimal)
-            .ok_or(Error::Index)?;
+        let index = line.strip_prefix("index ").and_then(parse_decimal).ok_or(Error::Index)?;
         let mut path = Vec::new();
         loop {
             let line = next_line(&mut rest).ok_or(Error::NoCheckpoint)?;
@@ -128,12 +125,7 @@ impl Receipt {
         if rest.is_empty() {
             return Err(Error::NoCheckpoint);
         }
-        Ok(Self {
-            extra,
-            index,
-            path,
-            checkpoint: rest.to_owned(),
-        })
+        Ok(Self { extra, index, path, checkpoint: rest.to_owned() })
     }
 
     /// Checks that `entry` is in the log with this key, and returns the checkpoint that says so.
@@ -163,16 +155,9 @@ mod tests {
 
     fn receipt(size: usize, index: u64) -> Receipt {
         let log = MemoryLog::with_entries(size);
-        let path = TileReader::new(size as u64, &mut log.fetch())
-            .inclusion(index)
-            .unwrap();
+        let path = TileReader::new(size as u64, &mut log.fetch()).inclusion(index).unwrap();
         let checkpoint = String::from_utf8(log.0["checkpoint"].clone()).unwrap();
-        Receipt {
-            extra: b"opening".to_vec(),
-            index,
-            path,
-            checkpoint,
-        }
+        Receipt { extra: b"opening".to_vec(), index, path, checkpoint }
     }
 
     #[test]
@@ -196,29 +181,14 @@ mod tests {
     fn a_receipt_does_not_hold_for_anything_else() {
         let receipt = receipt(300, 42);
         let verify = |receipt: &Receipt, entry: &str| {
-            receipt
-                .verify(entry.as_bytes(), key().verifier())
-                .map(|_| ())
-                .unwrap_err()
+            receipt.verify(entry.as_bytes(), key().verifier()).map(|_| ()).unwrap_err()
         };
         assert_eq!(verify(&receipt, "e43"), Error::Proof(proof::Error::Root));
-        let moved = Receipt {
-            index: 43,
-            ..receipt.clone()
-        };
+        let moved = Receipt { index: 43, ..receipt.clone() };
         assert_eq!(verify(&moved, "e42"), Error::Proof(proof::Error::Root));
-        let outside = Receipt {
-            index: 300,
-            ..receipt.clone()
-        };
-        assert!(matches!(
-            verify(&outside, "e42"),
-            Error::Proof(proof::Error::Index { .. })
-        ));
-        let grown = Receipt {
-            checkpoint: receipt.checkpoint.replace("300", "301"),
-            ..receipt
-        };
+        let outside = Receipt { index: 300, ..receipt.clone() };
+        assert!(matches!(verify(&outside, "e42"), Error::Proof(proof::Error::Index { .. })));
+        let grown = Receipt { checkpoint: receipt.checkpoint.replace("300", "301"), ..receipt };
         assert!(matches!(verify(&grown, "e42"), Error::Checkpoint(_)));
     }
 
@@ -236,34 +206,20 @@ mod tests {
         assert_eq!(refused(&good.replace("b3BlbmluZw==", "")), Error::Extra);
         assert_eq!(refused(&good.replace("index 1", "index 01")), Error::Index);
         assert_eq!(refused(&good.replace("index 1", "index")), Error::Index);
-        assert_eq!(
-            refused(&good.replace("index 1", "index 18446744073709551616")),
-            Error::Index
-        );
+        assert_eq!(refused(&good.replace("index 1", "index 18446744073709551616")), Error::Index);
         assert_eq!(refused(&good.replace("index 1\n", "")), Error::Index);
         let source = hash::Error::Length;
         let short = good.replace(&first, &first[4..]);
-        assert_eq!(
-            refused(&short),
-            Error::Hash {
-                position: 0,
-                source
-            }
-        );
-        let many = good.replace(
-            "index 1\n",
-            &format!("index 1\n{}", format!("{first}\n").repeat(64)),
-        );
+        assert_eq!(refused(&short), Error::Hash { position: 0, source });
+        let many =
+            good.replace("index 1\n", &format!("index 1\n{}", format!("{first}\n").repeat(64)));
         assert_eq!(refused(&many), Error::TooManyHashes);
         let head = good.split_once("\n\n").unwrap().0;
         assert_eq!(refused(&format!("{head}\n")), Error::NoCheckpoint);
         assert_eq!(refused(&format!("{head}\n\n")), Error::NoCheckpoint);
         assert_eq!(Receipt::parse(b"\xff"), Err(Error::Utf8));
         let bytes = MAX_RECEIPT_BYTES + 1;
-        assert_eq!(
-            Receipt::parse(&vec![0; bytes]),
-            Err(Error::TooLong { bytes })
-        );
+        assert_eq!(Receipt::parse(&vec![0; bytes]), Err(Error::TooLong { bytes }));
         for cut in 0..good.len() {
             if let Ok(receipt) = Receipt::parse(&good.as_bytes()[..cut]) {
                 assert!(receipt.verify(b"e1", key().verifier()).is_err());

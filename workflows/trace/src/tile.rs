@@ -69,9 +69,7 @@ impl Tile {
             Kind::Hashes { level } => level,
         };
         let before = index.checked_mul(TILE_WIDTH as u64)?;
-        let width = hashes_at(level, size)
-            .saturating_sub(before)
-            .min(TILE_WIDTH as u64);
+        let width = hashes_at(level, size).saturating_sub(before).min(TILE_WIDTH as u64);
         Self::new(kind, index, usize::try_from(width).ok()?).ok()
     }
 
@@ -102,10 +100,7 @@ impl Tile {
     /// The full tile at the same place.
     #[must_use]
     pub const fn full(&self) -> Self {
-        Self {
-            width: TILE_WIDTH as u16,
-            ..*self
-        }
+        Self { width: TILE_WIDTH as u16, ..*self }
     }
 
     /// Bytes of a hash tile of this width; a bundle's length depends on its entries.
@@ -132,9 +127,7 @@ impl Tile {
         let (kind, rest) = rest.split_once('/').ok_or(Error::Path)?;
         let kind = match kind {
             "entries" => Kind::Entries,
-            level => Kind::Hashes {
-                level: level.parse().map_err(|_| Error::Path)?,
-            },
+            level => Kind::Hashes { level: level.parse().map_err(|_| Error::Path)? },
         };
         let (index, width) = match rest.split_once(".p/") {
             Some((index, width)) => (index, width.parse().map_err(|_| Error::Path)?),
@@ -142,10 +135,7 @@ impl Tile {
         };
         let mut number = 0_u64;
         for element in index.split('/') {
-            let digits: u64 = element
-                .trim_start_matches('x')
-                .parse()
-                .map_err(|_| Error::Path)?;
+            let digits: u64 = element.trim_start_matches('x').parse().map_err(|_| Error::Path)?;
             number = number
                 .checked_mul(1000)
                 .and_then(|number| number.checked_add(digits))
@@ -153,11 +143,7 @@ impl Tile {
         }
         let tile = Self::new(kind, number, width)?;
         // The loop above is lenient; a tile has one path only, so compare with it.
-        if tile.path() == path {
-            Ok(tile)
-        } else {
-            Err(Error::Path)
-        }
+        if tile.path() == path { Ok(tile) } else { Err(Error::Path) }
     }
 }
 
@@ -188,8 +174,7 @@ impl fmt::Display for Tile {
 /// Hashes that a log of `size` entries has at a tile level: `floor(size / 256^level)`.
 #[must_use]
 pub fn hashes_at(level: u8, size: u64) -> u64 {
-    size.checked_shr(u32::from(level) * TILE_HEIGHT)
-        .unwrap_or(0)
+    size.checked_shr(u32::from(level) * TILE_HEIGHT).unwrap_or(0)
 }
 
 /// Elements in the partial tile of a level at `size`, 0 when there is none.
@@ -209,29 +194,21 @@ pub fn levels(size: u64) -> u8 {
 /// then hash tiles by level; in each, full tiles first, then the partial one. None if `to <= from`.
 pub fn changed(from: u64, to: u64) -> impl Iterator<Item = Tile> {
     let hashes = (0..levels(to)).map(|level| (Kind::Hashes { level }, level));
-    std::iter::once((Kind::Entries, 0))
-        .chain(hashes)
-        .flat_map(move |(kind, level)| {
-            let (old, new) = (hashes_at(level, from), hashes_at(level, to));
-            let first = old / TILE_WIDTH as u64;
-            let end = if new > old {
-                new.div_ceil(TILE_WIDTH as u64)
-            } else {
-                first
-            };
-            (first..end).filter_map(move |index| Tile::in_log(kind, index, to))
-        })
+    std::iter::once((Kind::Entries, 0)).chain(hashes).flat_map(move |(kind, level)| {
+        let (old, new) = (hashes_at(level, from), hashes_at(level, to));
+        let first = old / TILE_WIDTH as u64;
+        let end = if new > old { new.div_ceil(TILE_WIDTH as u64) } else { first };
+        (first..end).filter_map(move |index| Tile::in_log(kind, index, to))
+    })
 }
 
 /// The partial tiles of a log of `size` entries: its bundle first, then hash tiles by level.
 pub fn partials(size: u64) -> impl Iterator<Item = Tile> {
     let hashes = (0..levels(size)).map(|level| (Kind::Hashes { level }, level));
-    std::iter::once((Kind::Entries, 0))
-        .chain(hashes)
-        .filter_map(move |(kind, level)| {
-            let tile = Tile::in_log(kind, hashes_at(level, size) / TILE_WIDTH as u64, size)?;
-            (!tile.is_full()).then_some(tile)
-        })
+    std::iter::once((Kind::Entries, 0)).chain(hashes).filter_map(move |(kind, level)| {
+        let tile = Tile::in_log(kind, hashes_at(level, size) / TILE_WIDTH as u64, size)?;
+        (!tile.is_full()).then_some(tile)
+    })
 }
 
 #[cfg(test)]
@@ -251,18 +228,9 @@ mod tests {
             (hashes(0, 1_234_067, 256), "tile/0/x001/x234/067"),
             (hashes(63, 1_000_000, 1), "tile/63/x001/x000/000.p/1"),
             (hashes(0, 1, 44), "tile/0/001.p/44"),
-            (
-                hashes(0, 1 << 54, 256),
-                "tile/0/x018/x014/x398/x509/x481/984",
-            ),
-            (
-                Tile::new(Kind::Entries, 1, 44).unwrap(),
-                "tile/entries/001.p/44",
-            ),
-            (
-                Tile::new(Kind::Entries, 70_123, 255).unwrap(),
-                "tile/entries/x070/123.p/255",
-            ),
+            (hashes(0, 1 << 54, 256), "tile/0/x018/x014/x398/x509/x481/984"),
+            (Tile::new(Kind::Entries, 1, 44).unwrap(), "tile/entries/001.p/44"),
+            (Tile::new(Kind::Entries, 70_123, 255).unwrap(), "tile/entries/x070/123.p/255"),
         ];
         for (tile, path) in table {
             assert_eq!(tile.path(), path);
@@ -312,17 +280,11 @@ mod tests {
 
     #[test]
     fn coordinates_out_of_range_are_refused() {
-        assert_eq!(
-            Tile::new(Kind::Hashes { level: 64 }, 0, 1),
-            Err(Error::Level)
-        );
+        assert_eq!(Tile::new(Kind::Hashes { level: 64 }, 0, 1), Err(Error::Level));
         assert_eq!(Tile::new(Kind::Entries, u64::MAX, 1), Err(Error::Index));
         assert_eq!(Tile::new(Kind::Entries, 0, 0), Err(Error::Width));
         assert_eq!(Tile::new(Kind::Entries, 0, 257), Err(Error::Width));
-        assert_eq!(
-            Tile::in_log(Kind::Hashes { level: 63 }, u64::MAX, u64::MAX),
-            None
-        );
+        assert_eq!(Tile::in_log(Kind::Hashes { level: 63 }, u64::MAX, u64::MAX), None);
     }
 
     fn paths(tiles: impl Iterator<Item = Tile>) -> Vec<String> {
@@ -331,33 +293,21 @@ mod tests {
 
     #[test]
     fn a_log_of_256_entries_has_one_full_tile_and_a_partial_one_above() {
-        assert_eq!(
-            paths(changed(0, 256)),
-            ["tile/entries/000", "tile/0/000", "tile/1/000.p/1"]
-        );
+        assert_eq!(paths(changed(0, 256)), ["tile/entries/000", "tile/0/000", "tile/1/000.p/1"]);
         assert_eq!(paths(partials(256)), ["tile/1/000.p/1"]);
     }
 
     #[test]
     fn a_log_of_70_000_entries_has_the_widths_of_the_specification() {
-        assert_eq!(
-            [0, 1, 2, 3, 63].map(|level| partial_width(level, 70_000)),
-            [112, 17, 1, 0, 0]
-        );
+        assert_eq!([0, 1, 2, 3, 63].map(|level| partial_width(level, 70_000)), [112, 17, 1, 0, 0]);
         let all: Vec<Tile> = changed(0, 70_000).collect();
         let full = |level| {
             let kind = Kind::Hashes { level };
-            all.iter()
-                .filter(|tile| tile.kind() == kind && tile.is_full())
-                .count()
+            all.iter().filter(|tile| tile.kind() == kind && tile.is_full()).count()
         };
         assert_eq!([full(0), full(1), full(2)], [273, 1, 0]);
-        let expected = [
-            "tile/entries/273.p/112",
-            "tile/0/273.p/112",
-            "tile/1/001.p/17",
-            "tile/2/000.p/1",
-        ];
+        let expected =
+            ["tile/entries/273.p/112", "tile/0/273.p/112", "tile/1/001.p/17", "tile/2/000.p/1"];
         assert_eq!(paths(partials(70_000)), expected);
     }
 
@@ -366,10 +316,7 @@ mod tests {
         assert_eq!(paths(changed(0, 0)), [""; 0]);
         assert_eq!(paths(changed(5, 5)), [""; 0]);
         assert_eq!(paths(changed(6, 5)), [""; 0]);
-        assert_eq!(
-            paths(changed(300, 301)),
-            ["tile/entries/001.p/45", "tile/0/001.p/45"]
-        );
+        assert_eq!(paths(changed(300, 301)), ["tile/entries/001.p/45", "tile/0/001.p/45"]);
         let expected = [
             "tile/entries/000",
             "tile/entries/001.p/1",

@@ -48,11 +48,7 @@ impl Frontier {
         }
         let expected = size.count_ones() as usize;
         if nodes.len() != expected {
-            return Err(Error::Nodes {
-                size,
-                expected,
-                actual: nodes.len(),
-            });
+            return Err(Error::Nodes { size, expected, actual: nodes.len() });
         }
         Ok(Self { size, nodes })
     }
@@ -85,9 +81,7 @@ impl Frontier {
     #[must_use]
     pub fn root(&self) -> Hash {
         let from_the_right = self.nodes.iter().rev().copied();
-        from_the_right
-            .reduce(|right, left| Hash::node(&left, &right))
-            .unwrap_or(Hash::EMPTY_ROOT)
+        from_the_right.reduce(|right, left| Hash::node(&left, &right)).unwrap_or(Hash::EMPTY_ROOT)
     }
 }
 
@@ -103,10 +97,7 @@ mod tests {
         for entry in entries(300) {
             tree.push(Hash::leaf(&entry));
         }
-        assert_eq!(
-            tree.root().to_base64(),
-            "zdbZhHbyqhi3Vw1NagHHY8DLZvQ0Weow3O9XB0YA9uE="
-        );
+        assert_eq!(tree.root().to_base64(), "zdbZhHbyqhi3Vw1NagHHY8DLZvQ0Weow3O9XB0YA9uE=");
     }
 
     #[test]
@@ -126,15 +117,8 @@ mod tests {
 
     #[test]
     fn parts_that_do_not_fit_the_size_are_refused() {
-        let expected = Error::Nodes {
-            size: 3,
-            expected: 2,
-            actual: 1,
-        };
-        assert_eq!(
-            Frontier::from_nodes(3, vec![Hash::EMPTY_ROOT]),
-            Err(expected)
-        );
+        let expected = Error::Nodes { size: 3, expected: 2, actual: 1 };
+        assert_eq!(Frontier::from_nodes(3, vec![Hash::EMPTY_ROOT]), Err(expected));
         let too_large = Error::TooLarge { size: u64::MAX };
         assert_eq!(Frontier::from_nodes(u64::MAX, vec![]), Err(too_large));
     }

@@ -138,10 +138,7 @@ pub struct Entry<'a> {
 pub fn checkpoint(fetch: &mut Fetch<'_>, verifier: &Verifier) -> Result<Checkpoint, Error> {
     let path = CHECKPOINT_PATH;
     let note = fetch(path)
-        .map_err(|source| reader::Error::Fetch {
-            path: path.to_owned(),
-            source,
-        })?
+        .map_err(|source| reader::Error::Fetch { path: path.to_owned(), source })?
         .ok_or(Error::NoCheckpoint { path })?;
     Checkpoint::open(&note, verifier).map_err(|source| Error::Checkpoint { path, source })
 }
@@ -163,13 +160,7 @@ pub fn log(
         fetch,
         edge: Edge::new(),
         suspects: Vec::new(),
-        report: Report {
-            checkpoint,
-            entries: 0,
-            objects: 0,
-            faults: Vec::new(),
-            truncated: false,
-        },
+        report: Report { checkpoint, entries: 0, objects: 0, faults: Vec::new(), truncated: false },
     };
     let size = pass.report.checkpoint.size;
     for index in 0..size.div_ceil(TILE_WIDTH as u64) {
@@ -185,12 +176,7 @@ pub fn log(
     for derived in partials {
         pass.compare(derived)?;
     }
-    let Pass {
-        edge,
-        suspects,
-        mut report,
-        ..
-    } = pass;
+    let Pass { edge, suspects, mut report, .. } = pass;
     blame(&edge, suspects, &mut report);
     Ok(report)
 }
@@ -233,11 +219,7 @@ impl Pass<'_, '_> {
             Ok(bundle) => {
                 for bytes in bundle.entries() {
                     let leaf = Hash::leaf(bytes);
-                    visit(Entry {
-                        index: self.report.entries,
-                        leaf,
-                        bytes,
-                    });
+                    visit(Entry { index: self.report.entries, leaf, bytes });
                     self.report.entries += 1;
                     leaves.push(leaf);
                 }

@@ -5,12 +5,8 @@ use crate::error::{Error, Flaw};
 
 const START_OF_SCAN: u8 = 0xda;
 const END_OF_IMAGE: u8 = 0xd9;
-const TRUNCATED: Error = Error::Undecodable {
-    flaw: Flaw::Truncated,
-};
-const MALFORMED: Error = Error::Undecodable {
-    flaw: Flaw::Malformed,
-};
+const TRUNCATED: Error = Error::Undecodable { flaw: Flaw::Truncated };
+const MALFORMED: Error = Error::Undecodable { flaw: Flaw::Malformed };
 
 /// Walks the segments and scans up to the end-of-image marker. What follows it is ignored.
 pub(super) fn check(bytes: &[u8]) -> Result<(), Error> {

@@ -44,16 +44,8 @@ pub(super) fn measure(picture: &GrayImage) -> ImageMeasures {
     };
     let histogram = histogram(&plane);
     let total = plane.pixels.len() as u64;
-    let weighted: u64 = histogram
-        .iter()
-        .zip(0_u64..)
-        .map(|(pixels, luma)| pixels * luma)
-        .sum();
-    let uniform = histogram
-        .chunks(16)
-        .map(|part| part.iter().sum::<u64>())
-        .max()
-        .unwrap_or(0);
+    let weighted: u64 = histogram.iter().zip(0_u64..).map(|(pixels, luma)| pixels * luma).sum();
+    let uniform = histogram.chunks(16).map(|part| part.iter().sum::<u64>()).max().unwrap_or(0);
     let (sharpness, crispness_x1000) = sharpness(&reduce(&plane));
     ImageMeasures {
         width: i64::from(width),
@@ -95,11 +87,7 @@ fn reduce<'a>(plane: &'a Plane<'_>) -> Plane<'a> {
     let long = plane.width.max(plane.height);
     if long <= REDUCED_SIDE {
         let pixels = std::borrow::Cow::Borrowed(&*plane.pixels);
-        return Plane {
-            width: plane.width,
-            height: plane.height,
-            pixels,
-        };
+        return Plane { width: plane.width, height: plane.height, pixels };
     }
     let width = (plane.width * REDUCED_SIDE / long).max(1);
     let height = (plane.height * REDUCED_SIDE / long).max(1);
@@ -112,20 +100,13 @@ fn reduce<'a>(plane: &'a Plane<'_>) -> Plane<'a> {
             let sum: usize = rows
                 .clone()
                 .map(|row| {
-                    plane.row(row)[columns.clone()]
-                        .iter()
-                        .map(|p| usize::from(*p))
-                        .sum::<usize>()
+                    plane.row(row)[columns.clone()].iter().map(|p| usize::from(*p)).sum::<usize>()
                 })
                 .sum();
             pixels.push(u8::try_from((sum + area / 2) / area).unwrap_or(u8::MAX));
         }
     }
-    Plane {
-        width,
-        height,
-        pixels: pixels.into(),
-    }
+    Plane { width, height, pixels: pixels.into() }
 }
 
 /// Variance of the second difference in the sharpest tenth of the tiles, alone and against the
@@ -214,12 +195,7 @@ fn noise_x100(plane: &Plane<'_>) -> i64 {
 
 fn block_mean(plane: &Plane<'_>, left: usize, top: usize) -> usize {
     let sum: usize = (top..top + BLOCK)
-        .map(|y| {
-            plane.row(y)[left..left + BLOCK]
-                .iter()
-                .map(|p| usize::from(*p))
-                .sum::<usize>()
-        })
+        .map(|y| plane.row(y)[left..left + BLOCK].iter().map(|p| usize::from(*p)).sum::<usize>())
         .sum();
     sum / (BLOCK * BLOCK)
 }
@@ -255,9 +231,5 @@ fn blocking_x100(plane: &Plane<'_>) -> i64 {
     // One is added to both sums so that a flat picture reads 100.
     let ratio = u128::from(border + 1) * u128::from(inners.max(1)) * 100
         / (u128::from(inner + 1) * u128::from(borders.max(1)));
-    if inner == 0 && border == 0 {
-        100
-    } else {
-        i64::try_from(ratio).unwrap_or(i64::MAX)
-    }
+    if inner == 0 && border == 0 { 100 } else { i64::try_from(ratio).unwrap_or(i64::MAX) }
 }

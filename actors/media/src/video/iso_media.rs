@@ -11,12 +11,8 @@ use super::summary::{Summary, VideoTrack};
 use crate::error::{Bound, Error, Flaw};
 use crate::limits::Limits;
 
-const MALFORMED: Error = Error::Undecodable {
-    flaw: Flaw::Malformed,
-};
-const TRUNCATED: Error = Error::Undecodable {
-    flaw: Flaw::Truncated,
-};
+const MALFORMED: Error = Error::Undecodable { flaw: Flaw::Malformed };
+const TRUNCATED: Error = Error::Undecodable { flaw: Flaw::Truncated };
 
 /// One track of the movie box.
 #[derive(Debug, Default)]
@@ -57,29 +53,16 @@ pub(super) fn read(bytes: &[u8], limits: &Limits) -> Result<Summary, Error> {
             fragments::add(fragment, track, &mut budget, limits)?;
         }
     }
-    let audio_tracks = tracks
-        .iter()
-        .filter(|track| &track.handler == b"soun")
-        .count() as u64;
-    let video = tracks
-        .into_iter()
-        .find(|track| &track.handler == b"vide")
-        .map(|track| {
-            if track.video.coded_bytes > media_bytes || track.first_chunk_past > bytes.len() as u64
-            {
-                return Err(TRUNCATED);
-            }
-            let timescale = track.timescale.max(1);
-            let duration_ms = track.duration.saturating_mul(1_000) / timescale;
-            Ok(VideoTrack {
-                duration_ms,
-                ..track.video
-            })
-        });
-    Ok(Summary {
-        video: video.transpose()?,
-        audio_tracks,
-    })
+    let audio_tracks = tracks.iter().filter(|track| &track.handler == b"soun").count() as u64;
+    let video = tracks.into_iter().find(|track| &track.handler == b"vide").map(|track| {
+        if track.video.coded_bytes > media_bytes || track.first_chunk_past > bytes.len() as u64 {
+            return Err(TRUNCATED);
+        }
+        let timescale = track.timescale.max(1);
+        let duration_ms = track.duration.saturating_mul(1_000) / timescale;
+        Ok(VideoTrack { duration_ms, ..track.video })
+    });
+    Ok(Summary { video: video.transpose()?, audio_tracks })
 }
 
 /// Counts one box or table entry against the bound.
@@ -132,10 +115,8 @@ fn enter(
             b"tkhd" => track.id = track_id(content)?,
             b"mdhd" => (track.timescale, track.duration) = media_header(content)?,
             b"hdlr" if levels.len() == 2 => {
-                track.handler = content
-                    .get(8..12)
-                    .and_then(|h| h.try_into().ok())
-                    .ok_or(MALFORMED)?;
+                track.handler =
+                    content.get(8..12).and_then(|h| h.try_into().ok()).ok_or(MALFORMED)?;
             }
             b"stsd" => sample_description(content, track)?,
             b"stsz" => sample_sizes(content, &mut track.video, budget, limits)?,
@@ -157,26 +138,18 @@ fn track_id(content: &[u8]) -> Result<u32, Error> {
 /// `mdhd`: ticks per second and duration in ticks; all ones mean unknown.
 fn media_header(content: &[u8]) -> Result<(u64, u64), Error> {
     let (timescale, duration) = if content.first() == Some(&1) {
-        (
-            be32(content, 20),
-            be64(content, 24).filter(|ticks| *ticks != u64::MAX),
-        )
+        (be32(content, 20), be64(content, 24).filter(|ticks| *ticks != u64::MAX))
     } else {
         let ticks = be32(content, 16).filter(|ticks| *ticks != u32::MAX);
         (be32(content, 12), ticks.map(u64::from))
     };
-    Ok((
-        u64::from(timescale.ok_or(MALFORMED)?),
-        duration.unwrap_or(0),
-    ))
+    Ok((u64::from(timescale.ok_or(MALFORMED)?), duration.unwrap_or(0)))
 }
 
 /// `stsd`: codec and size of the first sample entry.
 fn sample_description(content: &[u8], track: &mut Track) -> Result<(), Error> {
-    track.video.codec = content
-        .get(12..16)
-        .and_then(|codec| codec.try_into().ok())
-        .ok_or(MALFORMED)?;
+    track.video.codec =
+        content.get(12..16).and_then(|codec| codec.try_into().ok()).ok_or(MALFORMED)?;
     if &track.handler == b"vide" {
         // The sample entry starts at 8; width and height stand 32 bytes into it.
         track.video.width = u64::from(be16(content, 40).ok_or(MALFORMED)?);
@@ -203,10 +176,7 @@ fn sample_sizes(
     if samples * 4 > table.len() as u64 {
         return Err(MALFORMED);
     }
-    for entry in table
-        .chunks_exact(4)
-        .take(usize::try_from(samples).unwrap_or(usize::MAX))
-    {
+    for entry in table.chunks_exact(4).take(usize::try_from(samples).unwrap_or(usize::MAX)) {
         spend(budget, limits)?;
         video.take_frame(u64::from(be32(entry, 0).unwrap_or(0)));
     }
@@ -215,28 +185,17 @@ fn sample_sizes(
 
 /// `stts`: the sum of all sample durations, in ticks.
 fn time_to_sample(content: &[u8]) -> u64 {
-    content
-        .get(8..)
-        .unwrap_or_default()
-        .chunks_exact(8)
-        .fold(0_u64, |sum, entry| {
-            let part = be32(entry, 0).zip(be32(entry, 4));
-            sum.saturating_add(part.map_or(0, |(count, delta)| u64::from(count) * u64::from(delta)))
-        })
+    content.get(8..).unwrap_or_default().chunks_exact(8).fold(0_u64, |sum, entry| {
+        let part = be32(entry, 0).zip(be32(entry, 4));
+        sum.saturating_add(part.map_or(0, |(count, delta)| u64::from(count) * u64::from(delta)))
+    })
 }
 
 /// `stco`, `co64`: one past the largest chunk offset, which must lie inside the file.
 fn chunk_past(content: &[u8], width: usize) -> Result<u64, Error> {
     let table = content.get(8..).ok_or(MALFORMED)?;
-    let offsets = table.chunks_exact(width).map(|entry| {
-        if width == 4 {
-            be32(entry, 0).map(u64::from)
-        } else {
-            be64(entry, 0)
-        }
-    });
-    Ok(offsets
-        .flatten()
-        .max()
-        .map_or(0, |offset| offset.saturating_add(1)))
+    let offsets = table
+        .chunks_exact(width)
+        .map(|entry| if width == 4 { be32(entry, 0).map(u64::from) } else { be64(entry, 0) });
+    Ok(offsets.flatten().max().map_or(0, |offset| offset.saturating_add(1)))
 }

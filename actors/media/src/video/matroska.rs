@@ -8,12 +8,8 @@ use super::summary::{Summary, VideoTrack};
 use crate::error::{Bound, Error, Flaw};
 use crate::limits::Limits;
 
-const MALFORMED: Error = Error::Undecodable {
-    flaw: Flaw::Malformed,
-};
-const TRUNCATED: Error = Error::Undecodable {
-    flaw: Flaw::Truncated,
-};
+const MALFORMED: Error = Error::Undecodable { flaw: Flaw::Malformed };
+const TRUNCATED: Error = Error::Undecodable { flaw: Flaw::Truncated };
 
 const SEGMENT: u64 = 0x1853_8067;
 const INFO: u64 = 0x1549_A966;
@@ -34,15 +30,7 @@ const BLOCK_GROUP: u64 = 0xA0;
 const BLOCK: u64 = 0xA1;
 const SIMPLE_BLOCK: u64 = 0xA3;
 
-const PARENTS: [u64; 7] = [
-    SEGMENT,
-    INFO,
-    TRACKS,
-    TRACK_ENTRY,
-    VIDEO,
-    CLUSTER,
-    BLOCK_GROUP,
-];
+const PARENTS: [u64; 7] = [SEGMENT, INFO, TRACKS, TRACK_ENTRY, VIDEO, CLUSTER, BLOCK_GROUP];
 
 const VIDEO_TRACK: u64 = 1;
 const AUDIO_TRACK: u64 = 2;
@@ -117,8 +105,7 @@ impl Reader<'_> {
     fn step_into(&mut self, id: u64) -> Result<(), Error> {
         if id == TRACK_ENTRY {
             let tracks = self.tracks.len() as u64 + 1;
-            self.limits
-                .check(Bound::Tracks, tracks, self.limits.max_tracks)?;
+            self.limits.check(Bound::Tracks, tracks, self.limits.max_tracks)?;
             self.tracks.push(Track::default());
         }
         Ok(())
@@ -166,15 +153,9 @@ impl Reader<'_> {
     }
 
     fn finish(self) -> Summary {
-        let audio_tracks = self
-            .tracks
-            .iter()
-            .filter(|track| track.kind == AUDIO_TRACK)
-            .count() as u64;
-        let first = self
-            .tracks
-            .into_iter()
-            .find(|track| track.kind == VIDEO_TRACK);
+        let audio_tracks =
+            self.tracks.iter().filter(|track| track.kind == AUDIO_TRACK).count() as u64;
+        let first = self.tracks.into_iter().find(|track| track.kind == VIDEO_TRACK);
         let video = first.map(|track| {
             let last_ns = track.last_timestamp.saturating_mul(self.scale_ns);
             let seen_ns = last_ns.saturating_add(track.default_duration_ns);
@@ -183,15 +164,9 @@ impl Reader<'_> {
                 Some(ticks) if ticks > 0.0 => (ticks * self.scale_ns as f64) as u64,
                 _ => seen_ns,
             };
-            VideoTrack {
-                duration_ms: duration_ns / 1_000_000,
-                ..track.video
-            }
+            VideoTrack { duration_ms: duration_ns / 1_000_000, ..track.video }
         });
-        Summary {
-            video,
-            audio_tracks,
-        }
+        Summary { video, audio_tracks }
     }
 }
 
@@ -218,19 +193,12 @@ fn size(bytes: &[u8]) -> Result<(Option<u64>, usize), Error> {
 }
 
 fn unsigned(content: &[u8]) -> Result<u64, Error> {
-    if content.len() > 8 {
-        Err(MALFORMED)
-    } else {
-        Ok(big_endian(content))
-    }
+    if content.len() > 8 { Err(MALFORMED) } else { Ok(big_endian(content)) }
 }
 
 fn float(content: &[u8]) -> Result<f64, Error> {
     let value = match content.len() {
-        4 => content
-            .try_into()
-            .ok()
-            .map(|bytes| f64::from(f32::from_be_bytes(bytes))),
+        4 => content.try_into().ok().map(|bytes| f64::from(f32::from_be_bytes(bytes))),
         8 => content.try_into().ok().map(f64::from_be_bytes),
         _ => None,
     };
@@ -238,7 +206,5 @@ fn float(content: &[u8]) -> Result<f64, Error> {
 }
 
 fn big_endian(bytes: &[u8]) -> u64 {
-    bytes
-        .iter()
-        .fold(0, |value, byte| (value << 8) | u64::from(*byte))
+    bytes.iter().fold(0, |value, byte| (value << 8) | u64::from(*byte))
 }

@@ -43,18 +43,14 @@ impl Summary {
             return if self.audio_tracks > 0 {
                 Ok(Probe::AudioOnly)
             } else {
-                Err(Error::Undecodable {
-                    flaw: Flaw::Malformed,
-                })
+                Err(Error::Undecodable { flaw: Flaw::Malformed })
             };
         };
         limits.check(Bound::DurationMs, track.duration_ms, limits.max_duration_ms)?;
         limits.check_dimensions(track.width, track.height)?;
         limits.check(Bound::VideoFrames, track.frames, limits.max_video_frames)?;
         if track.frames == 0 || track.duration_ms == 0 || track.width == 0 || track.height == 0 {
-            return Err(Error::Undecodable {
-                flaw: Flaw::Malformed,
-            });
+            return Err(Error::Undecodable { flaw: Flaw::Malformed });
         }
         let pixels = u128::from(track.width * track.height) * u128::from(track.frames);
         let bits_per_pixel = u128::from(track.coded_bytes) * 8_000 / pixels;

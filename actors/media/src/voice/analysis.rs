@@ -1,5 +1,6 @@
 //! Samples of a clip to measures.
 
+use crate::limits::DROPOUT_MAX_MS;
 use earshot::Detector;
 
 use super::sink::Clip;
@@ -28,7 +29,6 @@ const FLAT_TOP_RUN: u64 = 3;
 
 /// Gaps of exact zeros from 5 ms to 300 ms, cut into sound of this mean amplitude, are dropouts.
 const DROPOUT_MIN_MS: usize = 5;
-const DROPOUT_MAX_MS: usize = 300;
 const DROPOUT_EDGE_MS: usize = 4;
 const DROPOUT_EDGE_AMPLITUDE: i64 = 100;
 
@@ -37,11 +37,7 @@ pub(super) fn analyse(clip: &Clip) -> VoiceMeasures {
     let samples = &clip.samples;
     let total = samples.len() as u64;
     let offset = samples.iter().map(|sample| i64::from(*sample)).sum::<i64>() / count(total).max(1);
-    let peak = samples
-        .iter()
-        .map(|sample| sample.unsigned_abs())
-        .max()
-        .unwrap_or(0);
+    let peak = samples.iter().map(|sample| sample.unsigned_abs()).max().unwrap_or(0);
     let levels = levels(samples, clip.sample_rate, offset);
     let speech = speech(samples, clip.sample_rate, offset);
     let duration_ms = count(total.saturating_mul(1_000) / u64::from(clip.sample_rate.max(1)));
@@ -77,11 +73,7 @@ fn levels(samples: &[i16], sample_rate: u32, offset: i64) -> Levels {
         .chunks(frame)
         .map(|frame| {
             let energy = energy(frame, offset);
-            (
-                energy,
-                frame.len() as u64,
-                level_cdb(energy, frame.len() as u64),
-            )
+            (energy, frame.len() as u64, level_cdb(energy, frame.len() as u64))
         })
         .collect();
     let mut sorted: Vec<i64> = frames
@@ -93,18 +85,11 @@ fn levels(samples: &[i16], sample_rate: u32, offset: i64) -> Levels {
         .collect();
     sorted.sort_unstable();
     if sorted.is_empty() {
-        return Levels {
-            sounding_cdb: NO_SIGNAL_CDB,
-            silence_bp: 10_000,
-            range_cdb: 0,
-        };
+        return Levels { sounding_cdb: NO_SIGNAL_CDB, silence_bp: 10_000, range_cdb: 0 };
     }
     let loud = percentile(&sorted, 95);
     let silent_below = (loud - SILENCE_BELOW_LOUD_CDB).max(SILENCE_FLOOR_CDB);
-    let silent = frames
-        .iter()
-        .filter(|(_, _, level)| *level < silent_below)
-        .count();
+    let silent = frames.iter().filter(|(_, _, level)| *level < silent_below).count();
     let sounding = frames.iter().filter(|(_, _, level)| *level >= silent_below);
     let (sum, length) = sounding.fold((0_u64, 0_u64), |(sum, length), (energy, count, _)| {
         (sum.saturating_add(*energy), length + count)
@@ -117,10 +102,7 @@ fn levels(samples: &[i16], sample_rate: u32, offset: i64) -> Levels {
 }
 
 fn energy(frame: &[i16], offset: i64) -> u64 {
-    frame
-        .iter()
-        .map(|sample| (i64::from(*sample) - offset).unsigned_abs().pow(2))
-        .sum()
+    frame.iter().map(|sample| (i64::from(*sample) - offset).unsigned_abs().pow(2)).sum()
 }
 
 /// Samples on plateaus at the largest positive or negative value.
@@ -142,11 +124,7 @@ fn flat_tops(samples: &[i16]) -> u64 {
         }
         run = 0;
     }
-    if run >= FLAT_TOP_RUN {
-        flat + run
-    } else {
-        flat
-    }
+    if run >= FLAT_TOP_RUN { flat + run } else { flat }
 }
 
 /// Samples in short gaps of exact zeros with sound up to both edges: a pause between sounds fades.
@@ -154,10 +132,7 @@ fn dropouts(samples: &[i16], sample_rate: u32) -> u64 {
     let ms = |ms: usize| (sample_rate as usize * ms / 1_000).max(1);
     let edge = ms(DROPOUT_EDGE_MS);
     let loud = |part: &[i16]| {
-        let sum: i64 = part
-            .iter()
-            .map(|sample| i64::from(sample.unsigned_abs()))
-            .sum();
+        let sum: i64 = part.iter().map(|sample| i64::from(sample.unsigned_abs())).sum();
         !part.is_empty() && sum >= DROPOUT_EDGE_AMPLITUDE * count(part.len() as u64)
     };
     let mut dropped = 0;
@@ -204,10 +179,7 @@ fn speech(samples: &[i16], sample_rate: u32, offset: i64) -> Speech {
             sure += u64::from(score >= VAD_SURE);
         }
     });
-    Speech {
-        heard_bp: share_bp(heard, frames),
-        sure_bp: share_bp(sure, heard),
-    }
+    Speech { heard_bp: share_bp(heard, frames), sure_bp: share_bp(sure, heard) }
 }
 
 /// Brings samples to the rate of the detector, in integers: means when going down, lines between
@@ -215,10 +187,7 @@ fn speech(samples: &[i16], sample_rate: u32, offset: i64) -> Speech {
 fn resample(samples: &[i16], rate: u64, offset: i64, mut emit: impl FnMut(i16)) {
     let outputs = samples.len() as u64 * VAD_RATE / rate.max(1);
     let value = |index: usize| {
-        samples
-            .get(index)
-            .or(samples.last())
-            .map_or(0, |sample| i64::from(*sample) - offset)
+        samples.get(index).or(samples.last()).map_or(0, |sample| i64::from(*sample) - offset)
     };
     for output in 0..outputs {
         let from = output * rate / VAD_RATE;

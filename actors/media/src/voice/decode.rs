@@ -28,19 +28,13 @@ pub(super) enum Codec {
 /// Decodes the first audio track.
 pub(super) fn decode(bytes: &[u8], codec: Codec, limits: &Limits) -> Result<Clip, Error> {
     if codec == Codec::OggVorbis && !ogg_is_complete(bytes) {
-        return Err(Error::Undecodable {
-            flaw: Flaw::Truncated,
-        });
+        return Err(Error::Undecodable { flaw: Flaw::Truncated });
     }
     let mut reader = open(bytes, codec)?;
     let track = reader.default_track(TrackType::Audio).ok_or(MALFORMED)?;
     let track_id = track.id;
     let announced = track.num_frames;
-    let params = track
-        .codec_params
-        .as_ref()
-        .and_then(|params| params.audio())
-        .ok_or(MALFORMED)?;
+    let params = track.codec_params.as_ref().and_then(|params| params.audio()).ok_or(MALFORMED)?;
     let sample_rate = params.sample_rate.ok_or(MALFORMED)?;
     let channels = params.channels.as_ref().map(|channels| channels.count());
     let mut sink = Sink::new(sample_rate, channels, limits)?;
@@ -48,13 +42,7 @@ pub(super) fn decode(bytes: &[u8], codec: Codec, limits: &Limits) -> Result<Clip
         .make_audio_decoder(params, &AudioDecoderOptions::default())
         .map_err(|error| flaw_of(&error))?;
     let max_packets = bytes.len().saturating_add(SPARE_PACKETS);
-    pump(
-        reader.as_mut(),
-        decoder.as_mut(),
-        track_id,
-        max_packets,
-        &mut sink,
-    )?;
+    pump(reader.as_mut(), decoder.as_mut(), track_id, max_packets, &mut sink)?;
     sink.finish(announced)
 }
 
@@ -69,10 +57,7 @@ fn open(bytes: &[u8], codec: Codec) -> Result<Box<dyn FormatReader + '_>, Error>
     Ok(reader)
 }
 
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "the shape that map_err asks for"
-)]
+#[expect(clippy::needless_pass_by_value, reason = "the shape that map_err asks for")]
 fn flaw(error: CodecError) -> Error {
     flaw_of(&error)
 }

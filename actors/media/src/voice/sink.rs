@@ -74,10 +74,7 @@ impl<'a> Sink<'a> {
         if channels.is_some_and(|count| count == 0 || count as u64 > limits.max_channels) {
             return Err(UNSUPPORTED);
         }
-        let longest = limits
-            .max_duration_ms
-            .saturating_mul(u64::from(sample_rate))
-            / 1_000;
+        let longest = limits.max_duration_ms.saturating_mul(u64::from(sample_rate)) / 1_000;
         Ok(Self {
             limits,
             sample_rate,
@@ -119,18 +116,10 @@ impl<'a> Sink<'a> {
         let found = frames.saturating_mul(1_000) / u64::from(self.sample_rate.max(1));
         if found >= self.limits.max_duration_ms {
             let limit = self.limits.max_duration_ms;
-            Error::TooLarge {
-                bound: Bound::DurationMs,
-                found,
-                limit,
-            }
+            Error::TooLarge { bound: Bound::DurationMs, found, limit }
         } else {
             let limit = self.limits.max_audio_frames;
-            Error::TooLarge {
-                bound: Bound::AudioFrames,
-                found: frames,
-                limit,
-            }
+            Error::TooLarge { bound: Bound::AudioFrames, found: frames, limit }
         }
     }
 
@@ -146,9 +135,7 @@ impl<'a> Sink<'a> {
         let damaged_bp = share_bp(self.damaged, self.packets);
         let max_missing = i64::try_from(self.limits.max_missing_bp).unwrap_or(i64::MAX);
         if absent_bp > max_missing {
-            return Err(Error::Undecodable {
-                flaw: Flaw::Truncated,
-            });
+            return Err(Error::Undecodable { flaw: Flaw::Truncated });
         }
         if damaged_bp > max_missing {
             return Err(MALFORMED);
@@ -156,17 +143,8 @@ impl<'a> Sink<'a> {
         Ok(Clip {
             sample_rate: self.sample_rate,
             channels: self.channels.len(),
-            dead_channels: self
-                .channels
-                .iter()
-                .filter(|channel| !channel.alive)
-                .count(),
-            full_scale: self
-                .channels
-                .iter()
-                .map(|channel| channel.full_scale)
-                .max()
-                .unwrap_or(0),
+            dead_channels: self.channels.iter().filter(|channel| !channel.alive).count(),
+            full_scale: self.channels.iter().map(|channel| channel.full_scale).max().unwrap_or(0),
             missing_bp: absent_bp.max(damaged_bp),
             samples: self.samples,
         })

@@ -60,10 +60,7 @@ fn read_format(content: &[u8]) -> Result<Format, Error> {
         let bytes = content.get(offset..)?.get(..2)?;
         Some(u16::from_le_bytes(bytes.try_into().ok()?))
     };
-    let rate = content
-        .get(4..8)
-        .and_then(|rate| rate.try_into().ok())
-        .ok_or(MALFORMED)?;
+    let rate = content.get(4..8).and_then(|rate| rate.try_into().ok()).ok_or(MALFORMED)?;
     let mut tag = le16(0).ok_or(MALFORMED)?;
     if tag == EXTENSIBLE {
         // The first two bytes of the sub-format name the encoding.
@@ -83,11 +80,7 @@ fn read_format(content: &[u8]) -> Result<Format, Error> {
     if align != channels * encoding.width() {
         return Err(MALFORMED);
     }
-    Ok(Format {
-        encoding,
-        channels,
-        sample_rate: u32::from_le_bytes(rate),
-    })
+    Ok(Format { encoding, channels, sample_rate: u32::from_le_bytes(rate) })
 }
 
 fn read_data(
@@ -96,28 +89,18 @@ fn read_data(
     format: Format,
     limits: &Limits,
 ) -> Result<Clip, Error> {
-    let Format {
-        encoding,
-        channels,
-        sample_rate,
-    } = format;
+    let Format { encoding, channels, sample_rate } = format;
     let mut sink = Sink::new(sample_rate, Some(channels), limits)?;
     let align = channels * encoding.width();
     // A recorder that could not go back to fill in the length leaves all ones.
     let frames = (announced != u32::MAX).then_some(u64::from(announced) / align as u64);
     let available = content.len() / align;
-    let take = frames
-        .and_then(|frames| usize::try_from(frames).ok())
-        .unwrap_or(available);
+    let take = frames.and_then(|frames| usize::try_from(frames).ok()).unwrap_or(available);
     let data = &content[..take.min(available) * align];
     let mut samples = Vec::with_capacity(BATCH_FRAMES * channels);
     for batch in data.chunks(BATCH_FRAMES * align) {
         samples.clear();
-        samples.extend(
-            batch
-                .chunks_exact(encoding.width())
-                .map(|bytes| encoding.sample(bytes)),
-        );
+        samples.extend(batch.chunks_exact(encoding.width()).map(|bytes| encoding.sample(bytes)));
         sink.take(channels, &samples)?;
     }
     sink.finish(frames)
@@ -144,9 +127,9 @@ impl Encoding {
             (Self::Float32, [a, b, c, d]) => {
                 quantise(f64::from(f32::from_le_bytes([*a, *b, *c, *d])))
             }
-            (Self::Float64, bytes) => bytes
-                .try_into()
-                .map_or(0, |bytes| quantise(f64::from_le_bytes(bytes))),
+            (Self::Float64, bytes) => {
+                bytes.try_into().map_or(0, |bytes| quantise(f64::from_le_bytes(bytes)))
+            }
             _ => 0,
         }
     }

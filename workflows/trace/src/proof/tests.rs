@@ -5,10 +5,7 @@ use crate::reader::{self, TileReader};
 const LARGEST: usize = 40;
 
 fn leaves(count: usize) -> Vec<Hash> {
-    entries(count)
-        .iter()
-        .map(|entry| Hash::leaf(entry))
-        .collect()
+    entries(count).iter().map(|entry| Hash::leaf(entry)).collect()
 }
 
 fn node(leaves: &[Hash]) -> impl FnMut(u8, u64) -> Result<Hash, Error> {
@@ -37,20 +34,13 @@ fn naive_path(index: usize, leaves: &[Hash]) -> Vec<Hash> {
 /// RFC 6962 section 2.1.2, word by word.
 fn naive_subproof(old: usize, leaves: &[Hash], complete: bool) -> Vec<Hash> {
     if old == leaves.len() {
-        return if complete {
-            vec![]
-        } else {
-            vec![naive_root(leaves)]
-        };
+        return if complete { vec![] } else { vec![naive_root(leaves)] };
     }
     let (left, right) = leaves.split_at(leaves.len().next_power_of_two() / 2);
     let (mut path, sibling) = if old <= left.len() {
         (naive_subproof(old, left, complete), naive_root(right))
     } else {
-        (
-            naive_subproof(old - left.len(), right, false),
-            naive_root(left),
-        )
+        (naive_subproof(old - left.len(), right, false), naive_root(left))
     };
     path.push(sibling);
     path
@@ -103,11 +93,7 @@ fn every_small_consistency_proof_is_the_naive_one_and_holds() {
             let old_root = naive_root(&all[..old]);
             let (o, n) = (old as u64, new as u64);
             let path = consistency(o, n, node(&all[..new])).unwrap();
-            assert_eq!(
-                path,
-                naive_subproof(old, &all[..new], true),
-                "{old} in {new}"
-            );
+            assert_eq!(path, naive_subproof(old, &all[..new], true), "{old} in {new}");
             assert_eq!(verify_consistency(o, n, old_root, new_root, &path), Ok(()));
             let other = Hash::leaf(b"other");
             assert!(verify_consistency(o, n, other, new_root, &path).is_err());
@@ -126,36 +112,18 @@ fn every_small_consistency_proof_is_the_naive_one_and_holds() {
 fn the_empty_log_is_a_prefix_of_every_log() {
     let root = naive_root(&leaves(5));
     assert_eq!(consistency(0, 5, node(&leaves(5))), Ok(vec![]));
-    assert_eq!(
-        verify_consistency(0, 5, Hash::EMPTY_ROOT, root, &[]),
-        Ok(())
-    );
-    assert_eq!(
-        verify_consistency(0, 5, root, root, &[]),
-        Err(Error::OldRoot)
-    );
-    assert_eq!(
-        verify_consistency(0, 5, Hash::EMPTY_ROOT, root, &[root]),
-        Err(Error::Length)
-    );
+    assert_eq!(verify_consistency(0, 5, Hash::EMPTY_ROOT, root, &[]), Ok(()));
+    assert_eq!(verify_consistency(0, 5, root, root, &[]), Err(Error::OldRoot));
+    assert_eq!(verify_consistency(0, 5, Hash::EMPTY_ROOT, root, &[root]), Err(Error::Length));
 }
 
 #[test]
 fn positions_outside_the_log_are_refused() {
     let none = |_: u8, _: u64| Ok::<_, Error>(Hash::EMPTY_ROOT);
-    assert_eq!(
-        inclusion(5, 5, none),
-        Err(Error::Index { index: 5, size: 5 })
-    );
-    let sizes = Error::Sizes {
-        old: u64::MAX,
-        new: u64::MAX,
-    };
+    assert_eq!(inclusion(5, 5, none), Err(Error::Index { index: 5, size: 5 }));
+    let sizes = Error::Sizes { old: u64::MAX, new: u64::MAX };
     assert_eq!(inclusion(5, u64::MAX, none), Err(sizes));
-    assert_eq!(
-        consistency(6, 5, none),
-        Err(Error::Sizes { old: 6, new: 5 })
-    );
+    assert_eq!(consistency(6, 5, none), Err(Error::Sizes { old: 6, new: 5 }));
     assert_eq!(consistency(u64::MAX, u64::MAX, none), Err(sizes));
     let root = Hash::EMPTY_ROOT;
     assert!(verify_inclusion(root, 0, 0, root, &[]).is_err());
@@ -173,19 +141,12 @@ fn proofs_are_made_from_stored_tiles() {
     let root = naive_root(&all);
     let mut fetch = log.fetch();
     let mut tiles = TileReader::new(count as u64, &mut fetch);
-    for index in [
-        0, 1, 255, 256, 511, 32_768, 65_535, 65_536, 65_791, 65_792, 65_999,
-    ] {
+    for index in [0, 1, 255, 256, 511, 32_768, 65_535, 65_536, 65_791, 65_792, 65_999] {
         let path = inclusion::<reader::Error>(index, count as u64, |level, n| tiles.node(level, n));
         let leaf = all[usize::try_from(index).unwrap()];
-        assert_eq!(
-            verify_inclusion(leaf, index, count as u64, root, &path.unwrap()),
-            Ok(())
-        );
+        assert_eq!(verify_inclusion(leaf, index, count as u64, root, &path.unwrap()), Ok(()));
     }
-    for old in [
-        1, 255, 256, 257, 40_000, 65_535, 65_536, 65_537, 65_999, 66_000,
-    ] {
+    for old in [1, 255, 256, 257, 40_000, 65_535, 65_536, 65_537, 65_999, 66_000] {
         let path = consistency::<reader::Error>(old, count as u64, |level, n| tiles.node(level, n));
         let old_root = naive_root(&all[..usize::try_from(old).unwrap()]);
         let checked = verify_consistency(old, count as u64, old_root, root, &path.unwrap());

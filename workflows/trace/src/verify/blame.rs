@@ -24,12 +24,7 @@ impl Suspect {
         let Kind::Hashes { level } = derived.tile.kind() else {
             return None;
         };
-        Some(Self {
-            level,
-            tile: derived.tile,
-            stored,
-            derived: derived.hashes,
-        })
+        Some(Self { level, tile: derived.tile, stored, derived: derived.hashes })
     }
 
     fn key(&self) -> (u8, u64) {
@@ -39,9 +34,7 @@ impl Suspect {
     /// Positions at which the stored and the derived tile differ.
     fn differing(&self) -> impl Iterator<Item = u64> {
         let pairs = (0..).zip(self.stored.iter().zip(&self.derived));
-        pairs
-            .filter(|(_, (stored, derived))| stored != derived)
-            .map(|(position, _)| position)
+        pairs.filter(|(_, (stored, derived))| stored != derived).map(|(position, _)| position)
     }
 }
 
@@ -58,27 +51,18 @@ type Suspects = BTreeMap<(u8, u64), Suspect>;
 /// Adds the faults that explain the suspects and the root of the entries.
 pub(super) fn blame(edge: &Edge, suspects: Vec<Suspect>, report: &mut Report) {
     let (size, expected) = (report.checkpoint.size, report.checkpoint.root);
-    let suspects: Suspects = suspects
-        .into_iter()
-        .map(|suspect| (suspect.key(), suspect))
-        .collect();
+    let suspects: Suspects = suspects.into_iter().map(|suspect| (suspect.key(), suspect)).collect();
     let actual = edge.root();
     if actual == expected {
         // All entries are right, so every tile that differs from them is wrong.
         for suspect in suspects.values() {
-            report.add(Fault::Tile {
-                path: suspect.tile.path(),
-            });
+            report.add(Fault::Tile { path: suspect.tile.path() });
         }
         return;
     }
     let edge_is_trusted = stored_root(edge, &suspects) == Some(expected);
     if !edge_is_trusted {
-        report.add(Fault::Root {
-            size,
-            expected,
-            actual,
-        });
+        report.add(Fault::Root { size, expected, actual });
     }
     let mut verdicts = BTreeMap::new();
     for (key, suspect) in suspects.iter().rev() {
@@ -104,13 +88,9 @@ pub(super) fn blame(edge: &Edge, suspects: Vec<Suspect>, report: &mut Report) {
 fn stored_root(edge: &Edge, suspects: &Suspects) -> Option<Hash> {
     let mut levels = edge.levels().to_vec();
     for suspect in suspects.values().filter(|suspect| !suspect.tile.is_full()) {
-        levels
-            .get_mut(usize::from(suspect.level))?
-            .clone_from(&suspect.stored);
+        levels.get_mut(usize::from(suspect.level))?.clone_from(&suspect.stored);
     }
-    Edge::from_levels(edge.size(), levels)
-        .ok()
-        .map(|edge| edge.root())
+    Edge::from_levels(edge.size(), levels).ok().map(|edge| edge.root())
 }
 
 /// The hash of a full tile in the tile above it, if that is trusted.
@@ -138,9 +118,7 @@ fn add_faults(suspect: &Suspect, verdict: Verdict, suspects: &Suspects, report: 
     let size = report.checkpoint.size;
     let bundle = |index| Tile::in_log(Kind::Entries, index, size).map(|tile| tile.path());
     if verdict != Verdict::Stored {
-        report.add(Fault::Tile {
-            path: suspect.tile.path(),
-        });
+        report.add(Fault::Tile { path: suspect.tile.path() });
     }
     if suspect.level == 0 {
         let Some(path) = bundle(suspect.tile.index()) else {
@@ -149,10 +127,7 @@ fn add_faults(suspect: &Suspect, verdict: Verdict, suspects: &Suspects, report: 
         match verdict {
             Verdict::Stored => {
                 for position in suspect.differing() {
-                    report.add(Fault::Entry {
-                        path: path.clone(),
-                        index: first + position,
-                    });
+                    report.add(Fault::Entry { path: path.clone(), index: first + position });
                 }
             }
             Verdict::Derived => {}

@@ -12,12 +12,8 @@ fn check(log: &MemoryLog) -> Result<Report, Error> {
 fn faults(log: &MemoryLog, damage: impl FnOnce(&mut MemoryLog)) -> Vec<String> {
     let mut log = log.clone();
     damage(&mut log);
-    let mut faults: Vec<String> = check(&log)
-        .unwrap()
-        .faults
-        .iter()
-        .map(ToString::to_string)
-        .collect();
+    let mut faults: Vec<String> =
+        check(&log).unwrap().faults.iter().map(ToString::to_string).collect();
     faults.sort();
     faults
 }
@@ -30,9 +26,7 @@ const BAD_TILE: &str = "hashes are not those of the signed log";
 
 #[test]
 fn a_whole_log_of_any_size_has_no_faults() {
-    for size in [
-        0, 1, 2, 255, 256, 257, 300, 511, 512, 65_535, 65_536, 65_793,
-    ] {
+    for size in [0, 1, 2, 255, 256, 257, 300, 511, 512, 65_535, 65_536, 65_793] {
         let log = MemoryLog::with_entries(size);
         let (mut tree, mut visited) = (Frontier::new(), 0);
         let report = super::log(&mut log.fetch(), key().verifier(), |entry| {
@@ -67,9 +61,7 @@ fn every_flipped_byte_of_a_log_is_found_where_it_is() {
 fn an_altered_entry_is_named_by_its_index() {
     let log = MemoryLog::with_entries(66_000);
     let expected = |index: u64, path: &str| {
-        vec![format!(
-            "{path}: entry {index} is not the one of the signed log"
-        )]
+        vec![format!("{path}: entry {index} is not the one of the signed log")]
     };
     let altered = faults(&log, |log| flip(log, "tile/entries/000", 3));
     assert_eq!(altered, expected(0, "tile/entries/000"));
@@ -90,10 +82,7 @@ fn an_altered_tile_is_named_whatever_its_level() {
         "tile/1/001.p/1",
         "tile/2/000.p/1",
     ] {
-        assert_eq!(
-            faults(&log, |log| flip(log, path, 5)),
-            [format!("{path}: {BAD_TILE}")]
-        );
+        assert_eq!(faults(&log, |log| flip(log, path, 5)), [format!("{path}: {BAD_TILE}")]);
     }
 }
 
@@ -141,9 +130,7 @@ fn a_log_altered_as_a_whole_does_not_have_the_signed_root() {
     let mut altered = entries(600);
     altered[5] = b"other".to_vec();
     other.create(Publisher::new().publish(&altered).unwrap());
-    other
-        .0
-        .insert("checkpoint".to_owned(), log.0["checkpoint"].clone());
+    other.0.insert("checkpoint".to_owned(), log.0["checkpoint"].clone());
     let found = faults(&other, |_| {});
     assert_eq!(found.len(), 1);
     assert!(found[0].starts_with("checkpoint: root "), "{found:?}");
@@ -187,10 +174,7 @@ fn a_signed_size_without_the_objects_ends_soon() {
         size: crate::limits::MAX_LOG_SIZE,
         root: Hash::EMPTY_ROOT,
     };
-    log.0.insert(
-        "checkpoint".to_owned(),
-        checkpoint.sign(&key()).unwrap().into_bytes(),
-    );
+    log.0.insert("checkpoint".to_owned(), checkpoint.sign(&key()).unwrap().into_bytes());
     let report = check(&log).unwrap();
     assert!(report.truncated && !report.is_whole());
     assert_eq!(report.faults.len(), 2);
@@ -210,11 +194,7 @@ fn an_object_that_cannot_be_fetched_is_an_error_that_names_it() {
 #[test]
 fn faults_are_listed_up_to_their_bound() {
     let mut log = MemoryLog::with_entries(1_500);
-    for (path, bundle) in log
-        .0
-        .iter_mut()
-        .filter(|(path, _)| path.contains("entries"))
-    {
+    for (path, bundle) in log.0.iter_mut().filter(|(path, _)| path.contains("entries")) {
         let width = Tile::parse_path(path).unwrap().width();
         let entries: Vec<Vec<u8>> = crate::bundle::decode(bundle, width)
             .unwrap()
@@ -241,24 +221,14 @@ fn a_checkpoint_extends_every_earlier_one_of_its_log() {
     for (position, newer) in checkpoints.iter().enumerate() {
         for older in &checkpoints[..=position] {
             extends(&mut log.fetch(), older, newer).unwrap();
-            let forged = Checkpoint {
-                root: Hash::leaf(b"other"),
-                ..older.clone()
-            };
+            let forged = Checkpoint { root: Hash::leaf(b"other"), ..older.clone() };
             let error = extends(&mut log.fetch(), &forged, newer).unwrap_err();
             assert!(matches!(error, Error::Consistency { .. }), "{error}");
         }
     }
     let backwards = extends(&mut log.fetch(), &checkpoints[2], &checkpoints[1]).unwrap_err();
-    assert!(
-        backwards
-            .to_string()
-            .starts_with("checkpoint of size 100 does not extend that of")
-    );
-    let elsewhere = Checkpoint {
-        origin: "elsewhere".to_owned(),
-        ..checkpoints[1].clone()
-    };
+    assert!(backwards.to_string().starts_with("checkpoint of size 100 does not extend that of"));
+    let elsewhere = Checkpoint { origin: "elsewhere".to_owned(), ..checkpoints[1].clone() };
     let error = extends(&mut log.fetch(), &elsewhere, &checkpoints[2]).unwrap_err();
     assert!(matches!(error, Error::Origins));
 }

@@ -13,18 +13,12 @@ pub(super) struct Boxes<'a> {
 impl<'a> Boxes<'a> {
     /// The boxes of a file: one that reaches beyond the end was cut off.
     pub(super) fn top_level(bytes: &'a [u8]) -> Self {
-        Self {
-            rest: bytes,
-            beyond: TRUNCATED,
-        }
+        Self { rest: bytes, beyond: TRUNCATED }
     }
 
     /// The boxes inside a box.
     pub(super) fn nested(content: &'a [u8]) -> Self {
-        Self {
-            rest: content,
-            beyond: MALFORMED,
-        }
+        Self { rest: content, beyond: MALFORMED }
     }
 
     /// Reads one box and steps past it.
@@ -41,10 +35,7 @@ impl<'a> Boxes<'a> {
             return Err(MALFORMED);
         }
         let end = usize::try_from(size).map_err(|_| self.beyond.clone())?;
-        let content = self
-            .rest
-            .get(header as usize..end)
-            .ok_or(self.beyond.clone())?;
+        let content = self.rest.get(header as usize..end).ok_or(self.beyond.clone())?;
         self.rest = &self.rest[end..];
         Ok((name, content))
     }
@@ -68,21 +59,15 @@ impl<'a> Iterator for Boxes<'a> {
 
 /// Two bytes at `offset`, big endian.
 pub(super) fn be16(bytes: &[u8], offset: usize) -> Option<u16> {
-    Some(u16::from_be_bytes(
-        bytes.get(offset..)?.get(..2)?.try_into().ok()?,
-    ))
+    Some(u16::from_be_bytes(bytes.get(offset..)?.get(..2)?.try_into().ok()?))
 }
 
 /// Four bytes at `offset`, big endian.
 pub(super) fn be32(bytes: &[u8], offset: usize) -> Option<u32> {
-    Some(u32::from_be_bytes(
-        bytes.get(offset..)?.get(..4)?.try_into().ok()?,
-    ))
+    Some(u32::from_be_bytes(bytes.get(offset..)?.get(..4)?.try_into().ok()?))
 }
 
 /// Eight bytes at `offset`, big endian.
 pub(super) fn be64(bytes: &[u8], offset: usize) -> Option<u64> {
-    Some(u64::from_be_bytes(
-        bytes.get(offset..)?.get(..8)?.try_into().ok()?,
-    ))
+    Some(u64::from_be_bytes(bytes.get(offset..)?.get(..8)?.try_into().ok()?))
 }

@@ -91,20 +91,10 @@ fn run(
     for _ in 0..samples {
         spend(budget, limits)?;
         let sample = content.get(at..at + width).ok_or(MALFORMED)?;
-        let duration = if has(0x100) == 1 {
-            be32(sample, 0).map(u64::from)
-        } else {
-            None
-        };
+        let duration = if has(0x100) == 1 { be32(sample, 0).map(u64::from) } else { None };
         let size_at = 4 * has(0x100);
-        let size = if has(0x200) == 1 {
-            be32(sample, size_at).map(u64::from)
-        } else {
-            None
-        };
-        track.duration = track
-            .duration
-            .saturating_add(duration.unwrap_or(defaults.duration));
+        let size = if has(0x200) == 1 { be32(sample, size_at).map(u64::from) } else { None };
+        track.duration = track.duration.saturating_add(duration.unwrap_or(defaults.duration));
         track.video.take_frame(size.unwrap_or(defaults.size));
         at += width;
     }

@@ -28,24 +28,14 @@ fn silence_is_silent_and_nothing_divides_by_zero() {
         let measures = analyse(&clip(vec![0; length]));
         assert_eq!(measures.silence_bp, 10_000, "{length} samples");
         assert_eq!(measures.level_cdb, NO_SIGNAL_CDB);
-        assert_eq!(
-            (
-                measures.clipping_bp,
-                measures.speech_bp,
-                measures.dropout_bp
-            ),
-            (0, 0, 0)
-        );
+        assert_eq!((measures.clipping_bp, measures.speech_bp, measures.dropout_bp), (0, 0, 0));
     }
 }
 
 #[test]
 fn flat_tops_are_clipping_at_any_level() {
     let natural = tone(32_000, 20_000);
-    let clipped: Vec<i16> = natural
-        .iter()
-        .map(|sample| (*sample).clamp(-9_000, 9_000))
-        .collect();
+    let clipped: Vec<i16> = natural.iter().map(|sample| (*sample).clamp(-9_000, 9_000)).collect();
     let quiet: Vec<i16> = clipped.iter().map(|sample| sample / 4).collect();
     assert!(analyse(&clip(natural)).clipping_bp < 20);
     assert!(analyse(&clip(clipped)).clipping_bp > 1_000);
@@ -59,11 +49,7 @@ fn a_constant_offset_changes_no_level() {
     let shifted: Vec<i16> = samples.iter().map(|sample| sample + 6_554).collect();
     let after = analyse(&clip(shifted));
     assert!((before.level_cdb - after.level_cdb).abs() <= 2);
-    assert!(
-        (1_950..2_050).contains(&after.offset_bp),
-        "{}",
-        after.offset_bp
-    );
+    assert!((1_950..2_050).contains(&after.offset_bp), "{}", after.offset_bp);
 }
 
 #[test]

@@ -1,0 +1,27 @@
+//! Bounds of the adapters that have no `limits` of their own.
+
+use std::time::Duration;
+
+/// Lines that cannot be read and are told one by one.
+pub const UNREADABLE_MAX: usize = 1024;
+
+/// Objects and arrays within each other that an entry may have.
+pub const DEPTH_MAX: usize = 16;
+
+/// Bytes of the longest key file that is read.
+pub const KEY_FILE_BYTES_MAX: u64 = 1024;
+
+/// Longest line, in bytes.
+pub const LINE_BYTES_MAX: usize = 64 * 1024;
+
+/// Wall time for a worker to say that it is ready.
+pub const HELLO_LIMIT: Duration = Duration::from_secs(10);
+
+/// Wall time for the exit status of a worker whose pipe broke.
+pub const EXIT_LIMIT: Duration = Duration::from_secs(5);
+
+/// Wrong entries that are listed by index.
+pub const WRONG_ENTRIES_MAX: usize = 1024;
+
+/// Journeys that one call may choose.
+pub const CHOSEN_MAX: usize = 100_000;
