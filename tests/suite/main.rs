@@ -12,3 +12,4 @@ mod reasons;
 mod source;
 mod tidy;
 mod walls;
+mod window;
