@@ -177,7 +177,8 @@ struct Resident {
 /// A journey in memory.
 #[derive(Debug)]
 struct Moving {
-    journey: Journey,
+    /// Boxed: it goes from map to map while the rest is small.
+    journey: Box<Journey>,
     data_key: DataKey,
     /// An active row stands in the store.
     stored: bool,
@@ -385,7 +386,7 @@ impl Shard {
 
 fn seal_row(commit: &mut Commit, moving: &mut Moving, place: Place) -> Result<(), codec::Error> {
     let arrival = moving.journey.arrival;
-    commit.journeys.push((arrival, place, moving.stored, encode(&moving.journey)?));
+    commit.journeys.push((arrival, place, moving.stored, encode(&*moving.journey)?));
     if std::mem::take(&mut moving.in_inbox) {
         commit.inbox_remove.push((Lane::Intake, arrival));
     }

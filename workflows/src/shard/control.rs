@@ -112,8 +112,13 @@ impl Shard {
             let key = self.world.key.contributor(&journey.submission.contributor);
             self.retain(key, crate::contributor::Contributor::default);
             let data_key = DataKey::blind(&self.world.key, journey.submission.id);
-            let moving =
-                Moving { journey, data_key, stored: !ended, in_inbox: false, proposal: None };
+            let moving = Moving {
+                journey: Box::new(journey),
+                data_key,
+                stored: !ended,
+                in_inbox: false,
+                proposal: None,
+            };
             self.leaving.insert(arrival, (self.seals, moving));
         }
         if let Some((seal, mut moving)) = self.leaving.remove(&arrival) {

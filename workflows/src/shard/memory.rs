@@ -21,7 +21,7 @@ impl Shard {
         let leaving = || self.leaving.get(&arrival).map(|(_, moving)| moving);
         let ended = || self.draft.ended.iter().find(|moving| moving.journey.arrival == arrival);
         let moving = self.journeys.get(&arrival).or_else(leaving).or_else(ended);
-        moving.map(|moving| &moving.journey)
+        moving.map(|moving| &*moving.journey)
     }
 
     /// Whether a contributor's row is in memory.
@@ -75,7 +75,13 @@ impl Shard {
         let mut journey = Journey::begin(arrival, submission, workflow);
         // Time in the queue is not the first stage's.
         journey.since = journey.since.max(self.state.now);
-        let moving = Moving { journey, data_key, stored: false, in_inbox: true, proposal: None };
+        let moving = Moving {
+            journey: Box::new(journey),
+            data_key,
+            stored: false,
+            in_inbox: true,
+            proposal: None,
+        };
         self.journeys.insert(arrival, moving);
     }
 
@@ -99,7 +105,13 @@ impl Shard {
                 self.log_waits.insert(position, Waiter::Journey(arrival));
             }
         }
-        let moving = Moving { journey, data_key, stored: true, in_inbox: false, proposal: None };
+        let moving = Moving {
+            journey: Box::new(journey),
+            data_key,
+            stored: true,
+            in_inbox: false,
+            proposal: None,
+        };
         self.journeys.insert(arrival, moving);
     }
 
