@@ -2,7 +2,8 @@
 //!
 //! The index says who holds a content; whether the holder was accepted is the holder's journey to
 //! tell, in whichever shard it lives. An accepted holder makes the claimer a duplicate; a holder
-//! that ended unaccepted gives way; a holder that is not decided makes the claimer wait.
+//! that ended unaccepted gives way; a holder that is not decided makes the claimer wait: shortly
+//! while the holder moves, and until somebody decides it when the holder stands.
 
 use crate::engine::Engine;
 use crate::limits;
@@ -11,14 +12,18 @@ use crate::stage::Context;
 use gristmill_workflows::codec;
 use gristmill_workflows::commit::Place;
 use gristmill_workflows::id::ContributionId;
-use gristmill_workflows::journey::Journey;
+use gristmill_workflows::journey::{Journey, State};
 use gristmill_workflows::request::{Failure, Outcome, Reason, Wait};
+use gristmill_workflows::time::Timestamp;
+use std::sync::atomic::Ordering;
 
 /// Where a claim's holder stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Holder {
     Accepted,
-    Undecided,
+    Moves,
+    /// Parked or paused; until then, if time alone brings it back.
+    Stands(Option<Timestamp>),
     Gone,
 }
 
@@ -39,9 +44,10 @@ impl<'a> Claims<'a> {
         let media = submission.media.as_ref()?;
         match self.claim(media.sha256, submission.id).await {
             Ok(Some(Holder::Accepted)) => Some(Outcome::Reject(Reason::known("duplicate"))),
-            Ok(Some(Holder::Undecided | Holder::Gone)) => {
-                let until = self.engine.ports.clock.now().plus_ms(limits::CLAIM_PARK_MS);
-                Some(Outcome::Wait(Wait::ContentClaim, until))
+            Ok(Some(Holder::Moves | Holder::Gone)) => Some(self.wait(None)),
+            Ok(Some(Holder::Stands(until))) => {
+                self.engine.claims_wait.store(true, Ordering::Release);
+                Some(self.wait(Some(until)))
             }
             Ok(None) => None,
             Err(error) => {
@@ -49,6 +55,17 @@ impl<'a> Claims<'a> {
                 Some(Outcome::Failed(Failure::Retryable { detail, after_ms: None }))
             }
         }
+    }
+
+    fn wait(&self, stands: Option<Option<Timestamp>>) -> Outcome {
+        let now = self.engine.ports.clock.now();
+        let soon = now.plus_ms(limits::CLAIM_PARK_MS);
+        let latest = now.plus_ms(limits::CLAIM_PARK_STANDING_MS);
+        let until = match stands {
+            None => soon,
+            Some(until) => until.map_or(latest, |until| until.max(soon).min(latest)),
+        };
+        Outcome::Wait(Wait::ContentClaim, until)
     }
 
     async fn claim(
@@ -65,7 +82,7 @@ impl<'a> Claims<'a> {
         }
         match index.take_over(content, holder, id).await? {
             Claimed::First => Ok(None),
-            Claimed::Taken(_) => Ok(Some(Holder::Undecided)),
+            Claimed::Taken(_) => Ok(Some(Holder::Moves)),
         }
     }
 
@@ -79,14 +96,16 @@ impl<'a> Claims<'a> {
         };
         let stored = store.journeys(shard, vec![arrival]).await?;
         let Some(stored) = stored.into_iter().next().flatten() else {
-            return Ok(Holder::Undecided);
+            return Ok(Holder::Moves);
         };
         let journey: Journey = codec::decode(&stored.row)
             .map_err(|error| StoreError::Damaged { detail: error.to_string() })?;
-        Ok(match (journey.accepted.is_some(), stored.place) {
-            (true, _) => Holder::Accepted,
-            (false, Place::Active) => Holder::Undecided,
-            (false, Place::Finished) => Holder::Gone,
+        Ok(match (journey.accepted.is_some(), stored.place, journey.state) {
+            (true, _, _) => Holder::Accepted,
+            (false, Place::Finished, _) => Holder::Gone,
+            (false, Place::Active, State::Parked { until, .. }) => Holder::Stands(until),
+            (false, Place::Active, State::Paused { .. }) => Holder::Stands(None),
+            (false, Place::Active, _) => Holder::Moves,
         })
     }
 }

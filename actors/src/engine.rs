@@ -14,7 +14,7 @@ use gristmill_workflows::shard::World;
 use gristmill_workflows::submission::Modality;
 use ractor::ActorRef;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, RwLock};
 
 /// What was measured of some bytes.
@@ -93,6 +93,8 @@ pub struct Engine {
     pub ports: Ports,
     /// For whoever watches.
     pub counters: Counters,
+    /// Since it was last looked at, a journey began to wait for content whose holder stands.
+    pub(crate) claims_wait: AtomicBool,
     pub(crate) stages: BTreeMap<WorkflowRef, Vec<Arc<dyn AnyStage>>>,
     pub(crate) pools: OnceLock<HashMap<&'static str, ActorRef<PoolMessage>>>,
     pub(crate) log: OnceLock<ActorRef<LogMessage>>,
@@ -115,6 +117,17 @@ impl Engine {
         let shards = self.shards.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(actor) = shards.get(&shard) {
             contribution::tell(actor, ShardMessage::InboxGrew);
+        }
+    }
+
+    /// A standing journey was decided or goes on: who waits for content it holds looks again.
+    pub(crate) fn holders_changed(&self) {
+        if !self.claims_wait.swap(false, Ordering::AcqRel) {
+            return;
+        }
+        let shards = self.shards.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        for actor in shards.values() {
+            contribution::tell(actor, ShardMessage::HoldersChanged);
         }
     }
 }

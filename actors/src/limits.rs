@@ -24,8 +24,10 @@ pub const SWEEP_EVERY: Duration = Duration::from_secs(5);
 pub const RELOAD_AFTER: Duration = Duration::from_millis(100);
 /// Longest wait before a shard that lost its memory loads again.
 pub const RELOAD_AFTER_MAX: Duration = Duration::from_secs(10);
-/// How long a journey waits for content whose holder is not decided, before it parks again.
+/// How long a journey waits for content whose holder moves, before it looks again.
 pub const CLAIM_PARK_MS: u64 = 250;
+/// The same where the holder itself stands; who decides the holder makes it look at once.
+pub const CLAIM_PARK_STANDING_MS: u64 = 300_000;
 /// First wait before an open circuit lets a probe through.
 pub const PROBE_AFTER: Duration = Duration::from_millis(200);
 /// Longest wait before an open circuit lets a probe through.

@@ -27,6 +27,7 @@ use gristmill_workflows::shard::World;
 use gristmill_workflows::time::Timestamp;
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock, RwLock};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -301,6 +302,7 @@ impl Node {
             world: parts.world.clone(),
             ports: parts.ports.clone(),
             counters: Counters::default(),
+            claims_wait: AtomicBool::new(false),
             stages: parts.registry.stages.clone(),
             pools: OnceLock::new(),
             log: OnceLock::new(),

@@ -60,6 +60,8 @@ pub enum ShardMessage {
     Read(Box<Result<Read, StoreError>>),
     /// Data keys were destroyed, with what they encrypt.
     Erased(Vec<u64>),
+    /// A holder of content that stood was decided or goes on.
+    HoldersChanged,
     /// A timer is due.
     Timer,
     /// The safety net.
@@ -158,7 +160,11 @@ pub struct State {
     // Standing journeys.
     timers: BTreeSet<(Timestamp, Arrival)>,
     timer_set: Option<Timestamp>,
+    /// The last look at the near future did not reach its end.
+    more_timers: bool,
     desk: VecDeque<Desk>,
+    /// The open draft decides journeys that stood.
+    decides: bool,
     at_desk: Option<Desk>,
     deferred: Vec<(Arrival, Box<Proposal>)>,
     // The outside.
@@ -207,6 +213,7 @@ impl Actor for ShardActor {
             }
             ShardMessage::Read(read) => state.on_read(*read)?,
             ShardMessage::Erased(slots) => state.on_erased(&slots),
+            ShardMessage::HoldersChanged => state.look_at_claims(),
             ShardMessage::Timer => state.on_timer(),
             ShardMessage::Sweep => state.on_sweep(&myself),
             ShardMessage::Look(reply) => {

@@ -5,6 +5,7 @@ use gristmill_tests::{
     DataDir, Gristmill, Manifest, Output, assert_audited, repository, run_arguments,
 };
 use serde_json::Value;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 const CONFIG: &str = "--config=gristmill.toml";
@@ -90,6 +91,58 @@ fn a_stage_of_an_author_rejects_in_its_own_name() {
     assert_eq!((refused.stage.as_deref(), &refused.amount), (Some("fraud_check"), &None));
     assert_eq!(report.journey("honest-1").state, "settled");
     assert_eq!(report.journey("honest-2").state, "settled");
+}
+
+/// The author's folder with trouble between the claim of content and the fraud check.
+fn troubled_after_the_claim(outside: &DataDir) -> PathBuf {
+    let copy = outside.outside().join("author");
+    for name in ["programs/seoul.toml", "programs/trial.toml", "workflows/trial.toml"] {
+        write(&copy.join(name), &fs::read_to_string(folder().join(name)).unwrap());
+    }
+    write(
+        &copy.join("gristmill.toml"),
+        &fs::read_to_string(folder().join("gristmill.toml")).unwrap(),
+    );
+    let workflow = fs::read_to_string(folder().join("workflows/contribution.toml")).unwrap();
+    let altered = workflow.replacen("\"fraud_check\",", "\"trouble\", \"fraud_check\",", 1);
+    assert_ne!(altered, workflow);
+    write(&copy.join("workflows/contribution.toml"), &altered);
+    copy
+}
+
+fn write(path: &Path, text: &str) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, text).unwrap();
+}
+
+#[test]
+fn a_copy_of_what_stands_waits_for_it_without_keeping_the_run_busy() {
+    let dir = DataDir::new();
+    let troubled = Gristmill::binary("gristmill-author").in_folder(&troubled_after_the_claim(&dir));
+    let root = format!("--media-root={}", repository().join("workflows/examples").display());
+    let run = |gristmill: &Gristmill, path: &Path| {
+        let more = [CONFIG.to_owned(), root.clone()];
+        gristmill.run(run_arguments(&dir, path).into_iter().chain(more))
+    };
+    let mut manifest = Manifest::new("seoul");
+    manifest.consent("kr-1", "g1");
+    manifest.media("kr-1", "permanent-1", "street-photo", "image", "media/photo-01.jpg");
+    drop(run(&troubled, &dir.write("first.ndjson", manifest.as_bytes())).expect(3));
+    manifest.consent("kr-2", "g2");
+    manifest.media("kr-2", "copy-1", "street-photo", "image", "media/photo-01.jpg");
+    let path = dir.write("m.ndjson", manifest.as_bytes());
+    drop(run(&troubled, &path).expect(3));
+    let report = dir.report();
+    assert_eq!(report.journey("permanent-1").state, "paused");
+    assert_eq!(report.journey("copy-1").state, "parked");
+    let why = troubled.run(["show", &report.journey("copy-1").id, &dir.flag(), CONFIG]).expect(0);
+    assert!(why.stdout.contains("claimed by another"), "{}", why.stdout);
+    let mended = troubled.env("TROUBLE_MENDED", "1");
+    drop(mended.run(["quarantine", "retry", "--all", &dir.flag(), CONFIG]).expect(0));
+    drop(run(&mended, &path).expect(0));
+    let report = dir.report();
+    assert_eq!(report.journey("permanent-1").state, "settled");
+    assert_eq!(report.journey("copy-1").reason.as_deref(), Some("duplicate"));
 }
 
 #[test]

@@ -20,6 +20,7 @@ pub(super) struct InFlight {
     seals: u64,
     acknowledge: Option<u64>,
     clean: bool,
+    decides: bool,
 }
 
 impl State {
@@ -41,6 +42,7 @@ impl State {
             seals: self.machine.seals(),
             acknowledge,
             clean,
+            decides: std::mem::take(&mut self.decides),
         });
         let fence = Fence { owner: self.owner, epoch: self.epoch, seq: self.seq };
         let (store, shard, myself) = (self.engine.ports.store.clone(), self.id, myself.clone());
@@ -67,6 +69,9 @@ impl State {
         self.engine.counters.commits.fetch_add(1, Ordering::Relaxed);
         self.committed_seals = done.seals;
         self.cleaned |= done.clean;
+        if done.decides {
+            self.engine.holders_changed();
+        }
         if let (Some(below), Some(log)) = (done.acknowledge, self.engine.log.get()) {
             tell(log, crate::trace_role::LogMessage::Acknowledge(self.id, below));
         }

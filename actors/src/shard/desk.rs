@@ -9,14 +9,15 @@ use crate::contribution::tell;
 use crate::engine::Ports;
 use crate::limits;
 use crate::ports::{StoreError, StoredContributor};
-use gristmill_workflows::codec::decode;
+use gristmill_workflows::codec::{self, decode};
 use gristmill_workflows::commit::SequencedRow;
 use gristmill_workflows::contributor::Contributor;
 use gristmill_workflows::entry::DataKey;
 use gristmill_workflows::id::{Arrival, ContributionId, ContributorKey, IdKey, ShardId};
 use gristmill_workflows::inbox::Verb;
-use gristmill_workflows::journey::Journey;
+use gristmill_workflows::journey::{Journey, State as JourneyState};
 use gristmill_workflows::limits::UNCLEAN_ENDS_TOGETHER_MAX;
+use gristmill_workflows::request::Wait;
 use gristmill_workflows::shard::Chain;
 use gristmill_workflows::submission::Mark;
 use gristmill_workflows::time::Timestamp;
@@ -31,6 +32,8 @@ pub enum Desk {
     Wake(Vec<(Timestamp, Arrival)>),
     /// The timers of the near future.
     Horizon,
+    /// Journeys that wait for content another holds.
+    Claims,
     /// A withdrawal that begins.
     Withdrawal {
         /// Its inbox item.
@@ -100,12 +103,15 @@ impl State {
                 self.walk(arrival, key, mark, chain);
                 continue;
             }
-            let until = self.now().plus_ms(limits::TIMER_HORIZON_MS);
+            let now = self.now();
+            let until = now.plus_ms(limits::TIMER_HORIZON_MS);
+            let claims = now.plus_ms(limits::CLAIM_PARK_STANDING_MS);
             let reader = Reader {
                 ports: self.engine.ports.clone(),
                 key: self.engine.world.key.clone(),
                 shard: self.id,
                 until,
+                claims,
             };
             self.at_desk = Some(next.clone());
             let myself = myself.clone();
@@ -120,6 +126,7 @@ impl State {
         match chain {
             Chain::Next(next) => self.desk.push_front(Desk::Walk { arrival, key, mark, next }),
             Chain::Done => {
+                self.decides = true;
                 self.machine.release(key);
                 self.machine.done(arrival);
             }
@@ -133,8 +140,11 @@ impl State {
         let Read { stood, timers } = read?;
         match desk {
             Desk::Resume(moving) => self.resume(stood, &moving)?,
-            Desk::Wake(_) => self.wake(stood)?,
-            Desk::Horizon => self.timers.extend(timers),
+            Desk::Wake(_) | Desk::Claims => self.wake(stood)?,
+            Desk::Horizon => {
+                self.more_timers = timers.len() == limits::TIMER_BATCH;
+                self.timers.extend(timers);
+            }
             Desk::Walk { arrival, key, mark, next } => {
                 let mut chain = Chain::Next(next);
                 let now = self.now();
@@ -206,8 +216,16 @@ impl State {
             }
         }
         self.machine.done(arrival);
+        self.decides = true;
         self.note_admitted(false)?;
         Ok(())
+    }
+
+    /// Those that wait for content look again, once.
+    pub(super) fn look_at_claims(&mut self) {
+        if !self.desk.iter().any(|desk| matches!(desk, Desk::Claims)) {
+            self.desk.push_back(Desk::Claims);
+        }
     }
 
     fn retain(&mut self, stood: &Stood) -> DataKey {
@@ -236,6 +254,10 @@ impl State {
         if !due.is_empty() {
             self.desk.push_back(Desk::Wake(due));
         }
+        if self.more_timers && self.timers.is_empty() {
+            self.more_timers = false;
+            self.desk.push_back(Desk::Horizon);
+        }
     }
 
     /// One timer is set, for the first that is due.
@@ -259,6 +281,11 @@ struct Reader {
     key: IdKey,
     shard: ShardId,
     until: Timestamp,
+    claims: Timestamp,
+}
+
+fn damaged(error: codec::Error) -> StoreError {
+    StoreError::Damaged { detail: error.to_string() }
 }
 
 impl Reader {
@@ -269,6 +296,10 @@ impl Reader {
             Desk::Horizon => {
                 let limit = limits::TIMER_BATCH;
                 read.timers = store.timers(self.shard, self.until, limit).await?;
+            }
+            Desk::Claims => {
+                let arrivals = self.claims().await?;
+                read.stood = self.stood(arrivals).await?;
             }
             Desk::Resume(moving) => {
                 let arrivals = moving.iter().map(|(arrival, _)| *arrival).collect();
@@ -287,6 +318,22 @@ impl Reader {
             Desk::Withdrawal { .. } => {}
         }
         Ok(read)
+    }
+
+    /// Journeys that wait for content, as far as one batch of timers shows them; the timers of the
+    /// others come in time.
+    async fn claims(&self) -> Result<Vec<Arrival>, StoreError> {
+        let timers = self.ports.store.timers(self.shard, self.claims, limits::TIMER_BATCH).await?;
+        let arrivals = timers.into_iter().map(|(_, arrival)| arrival).collect();
+        let rows = self.ports.store.journeys(self.shard, arrivals).await?;
+        let mut waiting = Vec::new();
+        for row in rows.into_iter().flatten() {
+            let journey: Journey = decode(&row.row).map_err(damaged)?;
+            if matches!(journey.state, JourneyState::Parked { wait: Wait::ContentClaim, .. }) {
+                waiting.push(journey.arrival);
+            }
+        }
+        Ok(waiting)
     }
 
     /// A part of a contributor's chain, newest first.
@@ -310,17 +357,13 @@ impl Reader {
         let position = accepted.entry.position;
         let row = self.ports.store.sequenced(self.shard, position).await?;
         if let Some((from, bytes)) = row {
-            let row: SequencedRow = decode(&bytes)
-                .map_err(|error| StoreError::Damaged { detail: error.to_string() })?;
+            let row: SequencedRow = decode(&bytes).map_err(damaged)?;
             accepted.entry.index = row.index(position - from);
         }
         Ok(())
     }
 
     async fn stood(&self, arrivals: Vec<Arrival>) -> Result<Vec<Stood>, StoreError> {
-        let damaged = |error: gristmill_workflows::codec::Error| StoreError::Damaged {
-            detail: error.to_string(),
-        };
         let rows = self.ports.store.journeys(self.shard, arrivals).await?;
         let mut journeys: Vec<Journey> = Vec::new();
         for row in rows.into_iter().flatten() {

@@ -44,7 +44,9 @@ impl State {
         let counters = &self.engine.counters;
         let counter = if until.is_some() { &counters.parked } else { &counters.paused };
         counter.fetch_add(1, Ordering::Relaxed);
-        if let Some(due) = until {
+        // Memory holds the near future only; the sweep reads the rest when it comes near.
+        let horizon = self.now().plus_ms(limits::TIMER_HORIZON_MS);
+        if let Some(due) = until.filter(|due| *due <= horizon) {
             self.timers.insert((due, arrival));
         }
         self.leave(arrival);

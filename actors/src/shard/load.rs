@@ -53,7 +53,9 @@ pub(super) async fn load(
         cells: HashMap::new(),
         timers: BTreeSet::new(),
         timer_set: None,
+        more_timers: false,
         desk: VecDeque::new(),
+        decides: false,
         at_desk: None,
         deferred: Vec::new(),
         offered: 0,
@@ -84,6 +86,7 @@ impl State {
         self.machine.open_programs();
         self.machine.repeat_unanswered();
         self.desk.push_back(Desk::Horizon);
+        self.look_at_claims();
         Ok(())
     }
 

@@ -179,6 +179,8 @@ impl Shard {
     pub fn wake(&mut self, journey: Journey, data_key: DataKey, now: Timestamp) -> bool {
         let arrival = journey.arrival;
         let due = match &self.journey(arrival).unwrap_or(&journey).state {
+            // Whoever holds the content may have been decided at any time.
+            State::Parked { wait: Wait::ContentClaim, .. } => true,
             State::Parked { until, .. } => until.is_some_and(|until| until <= now),
             State::Moving => self.journey(arrival).is_none(),
             State::Paused { .. } | State::Settled | State::Rejected(_) | State::Withdrawn => false,
