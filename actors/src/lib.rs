@@ -10,6 +10,7 @@ mod claims;
 mod contribution;
 pub mod engine;
 pub mod limits;
+pub mod membership;
 pub mod node;
 mod payouts;
 mod pool;

@@ -20,6 +20,10 @@ pub const TIMER_HORIZON_MS: u64 = 60_000;
 pub const TIMER_BATCH: usize = 256;
 /// The safety net looks for overdue timers, stranded items and unanswered transfers this often.
 pub const SWEEP_EVERY: Duration = Duration::from_secs(5);
+/// A node says this often that it lives while one lease lasts.
+pub const BEATS_A_LEASE: u64 = 5;
+/// Leases are prolonged this often while one lasts.
+pub const RENEWALS_A_LEASE: u64 = 3;
 /// First wait before a shard that lost its memory loads again.
 pub const RELOAD_AFTER: Duration = Duration::from_millis(100);
 /// Longest wait before a shard that lost its memory loads again.

@@ -4,14 +4,18 @@
 //! Node ─┬─ StagePool × stage
 //!       ├─ PayoutBatcher
 //!       ├─ TraceRole
+//!       ├─ Membership (if other nodes share the store)
 //!       └─ Shard × owned ── Contribution × in flight
 //! ```
 //! A shard that gives its memory up is started again after a wait that doubles. What cannot be
 //! mended in this process (a failed disk, a damaged store, a log that differs) ends the node: its
 //! [`Fatal`] is shown, and nothing is acknowledged after it.
 
+mod leases;
+
 use crate::engine::{Counters, Engine, PayoutSlot, Ports};
 use crate::limits;
+use crate::membership::{self, Holdings, MembershipActor, MembershipMessage, Place};
 use crate::payouts::{self, PayoutBatcher};
 use crate::pool::StagePool;
 use crate::ports::StoreError;
@@ -38,9 +42,15 @@ struct NodeActor;
 
 /// What the root is told.
 #[derive(Debug)]
-enum NodeMessage {
+pub(crate) enum NodeMessage {
     /// Start a shard, again or for the first time.
     StartShard(ShardId),
+    /// End a shard in order, then give its lease back.
+    HandOver(ShardId),
+    /// End a shard at once: its lease is another's, or is about to be.
+    CutOff(ShardId),
+    /// Hand everything over.
+    Drain,
 }
 
 /// What ended a node that nobody stopped.
@@ -82,6 +92,8 @@ pub struct Parts {
     pub owner: u128,
     /// Journeys in flight at the most.
     pub window: usize,
+    /// Its place among the nodes that share the store; without one it owns every shard at once.
+    pub place: Option<Place>,
 }
 
 struct State {
@@ -91,6 +103,7 @@ struct State {
     statuses: BTreeMap<ShardId, watch::Sender<ShardStatus>>,
     cells: HashMap<ActorId, ShardId>,
     failures: HashMap<ShardId, u32>,
+    membership: Option<ActorRef<MembershipMessage>>,
     fatal: watch::Sender<Option<Fatal>>,
 }
 
@@ -100,6 +113,7 @@ struct Arguments {
     engine: Arc<Engine>,
     statuses: BTreeMap<ShardId, watch::Sender<ShardStatus>>,
     sizes: watch::Sender<LogSizes>,
+    holdings: watch::Sender<Holdings>,
     fatal: watch::Sender<Option<Fatal>>,
 }
 
@@ -113,7 +127,7 @@ impl Actor for NodeActor {
         myself: ActorRef<Self::Msg>,
         arguments: Arguments,
     ) -> Result<State, ActorProcessingErr> {
-        let Arguments { parts, rail, engine, statuses, sizes, fatal } = arguments;
+        let Arguments { parts, rail, engine, statuses, sizes, holdings, fatal } = arguments;
         let cell = myself.get_cell();
         let mut pools = HashMap::new();
         for (name, policy) in pooled(&parts.registry) {
@@ -124,19 +138,30 @@ impl Actor for NodeActor {
         let batcher = payouts::Arguments { rail, clock };
         let (batcher, _) = Actor::spawn_linked(None, PayoutBatcher, batcher, cell.clone()).await?;
         let log = trace_role::Arguments { log: parts.log, sizes };
-        let (log, _) = Actor::spawn_linked(None, TraceRole, log, cell).await?;
+        let (log, _) = Actor::spawn_linked(None, TraceRole, log, cell.clone()).await?;
         let fresh = engine.pools.set(pools).is_ok()
             && parts.payouts.set(batcher).is_ok()
             && engine.log.set(log).is_ok();
         if !fresh {
             return Err("the parts of another node were used".into());
         }
-        for shard in statuses.keys() {
-            myself.send_message(NodeMessage::StartShard(*shard))?;
-        }
         let (owner, window) = (parts.owner, parts.window);
+        let membership = match parts.place {
+            Some(place) => {
+                let (engine, node, incarnation) = (engine.clone(), myself.clone(), owner);
+                let arguments =
+                    membership::Arguments { place, incarnation, engine, node, holdings };
+                Some(Actor::spawn_linked(None, MembershipActor, arguments, cell).await?.0)
+            }
+            None => {
+                for shard in statuses.keys() {
+                    myself.send_message(NodeMessage::StartShard(*shard))?;
+                }
+                None
+            }
+        };
         let (cells, failures) = (HashMap::new(), HashMap::new());
-        Ok(State { engine, owner, window, statuses, cells, failures, fatal })
+        Ok(State { engine, owner, window, statuses, cells, failures, membership, fatal })
     }
 
     async fn handle(
@@ -145,8 +170,12 @@ impl Actor for NodeActor {
         message: NodeMessage,
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
-        let NodeMessage::StartShard(shard) = message;
-        state.start_shard(&myself, shard).await;
+        match message {
+            NodeMessage::StartShard(shard) => state.start_shard(&myself, shard).await,
+            NodeMessage::HandOver(shard) => state.hand_over(shard),
+            NodeMessage::CutOff(shard) => state.cut_off(shard),
+            NodeMessage::Drain => state.tell_membership(MembershipMessage::Drain),
+        }
         Ok(())
     }
 
@@ -161,7 +190,7 @@ impl Actor for NodeActor {
                 state.failed(&myself, cell.get_id(), &error);
             }
             SupervisionEvent::ActorTerminated(cell, _, _) => {
-                state.cells.remove(&cell.get_id());
+                state.terminated(cell.get_id());
             }
             SupervisionEvent::ActorStarted(_) | SupervisionEvent::ProcessGroupChanged(_) => {}
         }
@@ -186,6 +215,9 @@ fn pooled(registry: &Registry) -> BTreeMap<&'static str, Policy> {
 impl State {
     async fn start_shard(&mut self, myself: &ActorRef<NodeMessage>, shard: ShardId) {
         let Some(status) = self.statuses.get(&shard).cloned() else { return };
+        if self.membership.is_some() && self.running(shard).is_some() {
+            return;
+        }
         let arguments = shard::Arguments {
             shard,
             owner: self.owner,
@@ -200,6 +232,8 @@ impl State {
                 let shards = &self.engine.shards;
                 let mut shards = shards.write().unwrap_or_else(std::sync::PoisonError::into_inner);
                 shards.insert(shard, actor);
+                drop(shards);
+                self.tell_membership(MembershipMessage::Started(shard));
             }
             Err(ractor::SpawnErr::StartupFailed(error)) => {
                 self.shard_failed(myself, shard, &error);
@@ -230,6 +264,9 @@ impl State {
     ) {
         if let Some(fatal) = fatal(error) {
             return self.end(fatal);
+        }
+        if self.is_lost(error) {
+            return self.tell_membership(MembershipMessage::Gone(shard));
         }
         self.engine.counters.restarts.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         if let Some(status) = self.statuses.get(&shard) {
@@ -279,6 +316,7 @@ pub struct Node {
     statuses: BTreeMap<ShardId, watch::Receiver<ShardStatus>>,
     sizes: watch::Receiver<LogSizes>,
     fatal: watch::Receiver<Option<Fatal>>,
+    shared: Option<leases::Shared>,
 }
 
 /// The sum over a node's shards, at one glance.
@@ -295,7 +333,7 @@ pub struct Glance {
 }
 
 impl Node {
-    /// Starts every shard of the store on this node.
+    /// Starts every shard of the store on this node, or those that fall to it among others.
     pub async fn start(parts: Parts, rail: Arc<dyn Rail>) -> Result<Self, Fatal> {
         let shards = parts.world.shards;
         let engine = Arc::new(Engine {
@@ -316,6 +354,12 @@ impl Node {
         }
         let (size_sender, sizes) = watch::channel(LogSizes::default());
         let (fatal_sender, fatal) = watch::channel(None);
+        let (holdings_sender, holdings) = watch::channel(Holdings::default());
+        let shared = parts.place.as_ref().map(|place| leases::Shared {
+            members: place.members.clone(),
+            incarnation: parts.owner,
+            holdings,
+        });
         let share = (parts.window / usize::from(shards)).max(limits::SHARD_WINDOW_MIN);
         let arguments = Arguments {
             parts: Parts { window: share, ..parts },
@@ -323,11 +367,12 @@ impl Node {
             engine: engine.clone(),
             statuses: senders,
             sizes: size_sender,
+            holdings: holdings_sender,
             fatal: fatal_sender,
         };
         let spawned = Actor::spawn(None, NodeActor, arguments).await;
         let (actor, _) = spawned.map_err(|error| Fatal::Actor { detail: error.to_string() })?;
-        Ok(Self { actor, engine, statuses, sizes, fatal })
+        Ok(Self { actor, engine, statuses, sizes, fatal, shared })
     }
 
     /// What the actors share, counters among it.
@@ -367,8 +412,8 @@ impl Node {
 
     async fn quiet(&self, patience_ms: u64) {
         loop {
-            for status in self.statuses.values() {
-                let mut status = status.clone();
+            for shard in self.own_shards() {
+                let Some(mut status) = self.statuses.get(&shard).cloned() else { continue };
                 let soon = self.engine.ports.clock.now().plus_ms(patience_ms);
                 if status.wait_for(|status| rests(status, soon)).await.is_err() {
                     return;
@@ -404,7 +449,7 @@ impl Node {
             }
             commits.push(status.commits);
         }
-        (commits.len() == self.statuses.len()).then_some(commits)
+        (commits.len() == self.own_shards().len()).then_some(commits)
     }
 
     /// Waits until the node has to end.
@@ -415,6 +460,11 @@ impl Node {
     /// Ends in order: nothing more is let in, what was decided is committed. True if every shard
     /// said so within the deadline; else the next start treats the end as unclean.
     pub async fn stop(self, deadline: Duration) -> bool {
+        if let Some(shared) = &self.shared {
+            let drained = shared.leave(&self.actor, deadline).await;
+            let stopped = self.actor.stop_and_wait(None, Some(deadline)).await;
+            return drained && stopped.is_ok();
+        }
         let shards: Vec<ActorRef<ShardMessage>> = {
             let shards = self.engine.shards.read();
             let shards = shards.unwrap_or_else(std::sync::PoisonError::into_inner);

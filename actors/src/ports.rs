@@ -7,10 +7,13 @@ use gristmill_workflows::entry::DataKey;
 use gristmill_workflows::id::{Arrival, ContributionId, ContributorKey, ShardId};
 use gristmill_workflows::inbox::Lane;
 use gristmill_workflows::lease::{Fence, Lease};
+use gristmill_workflows::placement::Member;
 use gristmill_workflows::request::RequestKind;
 use gristmill_workflows::submission::Mark;
 use gristmill_workflows::time::Timestamp;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::broadcast;
 
 /// Why a store did not do what it was asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -99,6 +102,17 @@ pub enum Committed {
     Broken(Vec<(Arrival, Mark)>),
 }
 
+/// What became of a lease that was to be prolonged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Renewed {
+    /// It is the owner's until this moment.
+    Until(Timestamp),
+    /// It is another's, or nobody's.
+    Lost,
+    /// This one could not be asked for; it is the owner's for as long as was known before.
+    Unknown,
+}
+
 /// What a shard needs when its memory is built anew.
 #[derive(Debug, Clone, Default)]
 pub struct Loaded {
@@ -148,8 +162,22 @@ pub trait ShardStore: Send + Sync + 'static {
     /// How many shards the store was made with.
     fn shards(&self) -> u16;
 
-    /// Claims a shard for an owner: a new epoch, higher than every one before.
+    /// Claims a shard for an owner: a new epoch, higher than every one before. `Fenced` while
+    /// another one holds it; a store that only one process can open never answers that.
     fn claim(&self, shard: ShardId, owner: u128) -> BoxFuture<'_, Result<Lease, StoreError>>;
+
+    /// Prolongs leases, which a commit does too; one answer a shard.
+    fn renew(
+        &self,
+        owner: u128,
+        shards: Vec<ShardId>,
+    ) -> BoxFuture<'_, Result<Vec<Renewed>, StoreError>>;
+
+    /// Gives a lease back if it is the owner's; the shard is free at once.
+    fn release(&self, shard: ShardId, owner: u128) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Leases as they stand, one answer a shard.
+    fn leases(&self, shards: Vec<ShardId>) -> BoxFuture<'_, Result<Vec<Lease>, StoreError>>;
 
     /// Puts items into inboxes. Items of one shard keep their order. One answer an item.
     fn submit(&self, items: Vec<Intake>) -> BoxFuture<'_, Result<Vec<Submitted>, StoreError>>;
@@ -225,6 +253,50 @@ pub trait ShardStore: Send + Sync + 'static {
         after: Option<Arrival>,
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<Numbered>, StoreError>>;
+}
+
+/// What nodes tell each other, so that nobody has to poll. A notice may be lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Notice {
+    /// Something was put into a shard's inbox.
+    Grew(ShardId),
+    /// A shard's lease was given back.
+    Released(ShardId),
+    /// A member came, went, or was asked to drain.
+    Roster,
+}
+
+/// Who is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Roster {
+    /// The store's clock.
+    pub now: Timestamp,
+    /// Everybody whose last word is not over, in the order of their incarnations.
+    pub members: Vec<Member>,
+}
+
+/// The nodes over one store.
+///
+/// A member counts as alive until the moment that its last `beat` was answered with. The roster says
+/// who should own what; who does own it is up to leases.
+pub trait Membership: Send + Sync + 'static {
+    /// How long a lease, and a member's word, lasts.
+    fn lease_ttl(&self) -> Duration;
+
+    /// Says that a member lives, and asks who else does. The member's `until` is not looked at.
+    fn beat(&self, member: Member) -> BoxFuture<'_, Result<Roster, StoreError>>;
+
+    /// Who lives, without being one of them.
+    fn roster(&self) -> BoxFuture<'_, Result<Roster, StoreError>>;
+
+    /// Takes a member off the roster.
+    fn leave(&self, incarnation: u128) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Asks a member to drain: from its next `beat` on its entry says so. False if there is none.
+    fn ask_drain(&self, incarnation: u128) -> BoxFuture<'_, Result<bool, StoreError>>;
+
+    /// Notices from now on. A receiver that lags has missed some: it looks at everything.
+    fn notices(&self) -> broadcast::Receiver<Notice>;
 }
 
 /// One object for the log: its path under the log's root, and its bytes.

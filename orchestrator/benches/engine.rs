@@ -92,7 +92,8 @@ async fn bench(items: u64, folder: &Path) -> Result<(), Box<dyn Error>> {
     let sandbox = tokio::task::spawn_blocking(move || sandbox_rail::serve(&options)).await??;
     let log = TraceLog::open(opened.log_store(), opened.dir.trace_key().clone()).await?;
     let start = Instant::now();
-    let parts = Parts { world, registry, ports, log, payouts, owner: 1, window: WINDOW };
+    let (owner, window, place) = (1, WINDOW, None);
+    let parts = Parts { world, registry, ports, log, payouts, owner, window, place };
     let rail = Arc::new(HttpRail::new(&sandbox.url(), sandbox_profile())?);
     let node = Node::start(parts, rail).await?;
     node.rest(60_000).await?;

@@ -128,6 +128,7 @@ impl Prepared {
             payouts: self.payouts,
             owner: uuid::Uuid::new_v4().as_u128(),
             window: config.node.window,
+            place: None,
         };
         let node = Node::start(parts, rail).await?;
         Ok(Running { node, sandbox })

@@ -25,8 +25,8 @@ use self::keys::Tag;
 use self::memory::Marked;
 use self::writer::{Job, Reply, Writer};
 use gristmill_actors::ports::{
-    Claimed, Committed, ContentIndex, Intake, Loaded, ShardStore, StoreError, StoredContributor,
-    StoredJourney, Submitted,
+    Claimed, Committed, ContentIndex, Intake, Loaded, Renewed, ShardStore, StoreError,
+    StoredContributor, StoredJourney, Submitted,
 };
 use gristmill_actors::rail::BoxFuture;
 use gristmill_workflows::commit::{Commit, Place};
@@ -265,6 +265,33 @@ impl ShardStore for EmbeddedStore {
         Box::pin(async move {
             self.check_shard(shard)?;
             self.write(|reply| Job::Claim(shard, owner, reply)).await
+        })
+    }
+
+    fn renew(
+        &self,
+        owner: u128,
+        shards: Vec<ShardId>,
+    ) -> BoxFuture<'_, Result<Vec<Renewed>, StoreError>> {
+        Box::pin(async move {
+            let leases = self.leases(shards).await?.into_iter();
+            let own = |lease: Lease| lease.renew(owner, Timestamp(u64::MAX), 0);
+            let renewed = |lease| own(lease).map_or(Renewed::Lost, |own| Renewed::Until(own.until));
+            Ok(leases.map(renewed).collect())
+        })
+    }
+
+    fn release(&self, shard: ShardId, owner: u128) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async move {
+            self.check_shard(shard)?;
+            self.write(|reply| Job::Release(shard, owner, reply)).await
+        })
+    }
+
+    fn leases(&self, shards: Vec<ShardId>) -> BoxFuture<'_, Result<Vec<Lease>, StoreError>> {
+        Box::pin(async move {
+            shards.iter().try_for_each(|shard| self.check_shard(*shard))?;
+            self.write(|reply| Job::Leases(shards, reply)).await
         })
     }
 

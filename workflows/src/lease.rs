@@ -52,6 +52,24 @@ impl Lease {
         free.then_some(Lease { owner, epoch, seq: 0, until: now.plus_ms(ttl_ms) })
     }
 
+    /// The lease prolonged, if it is the owner's still; one that is over and that nobody claimed
+    /// may be prolonged, since nothing was changed under another one.
+    pub fn renew(&self, owner: u128, now: Timestamp, ttl_ms: u64) -> Option<Lease> {
+        let until = now.plus_ms(ttl_ms).max(self.until);
+        (self.owner != 0 && self.owner == owner).then_some(Lease { until, ..*self })
+    }
+
+    /// The lease given back, if it is the owner's: free at once, its epoch kept.
+    pub fn release(&self, owner: u128) -> Option<Lease> {
+        let own = self.owner != 0 && self.owner == owner;
+        own.then_some(Lease { owner: 0, until: Timestamp(0), ..*self })
+    }
+
+    /// Whether somebody holds it at a moment.
+    pub fn is_held(&self, now: Timestamp) -> bool {
+        self.owner != 0 && now < self.until
+    }
+
     /// Judges a fenced write.
     pub fn admit(&self, fence: Fence) -> Admission {
         if self.owner != fence.owner || self.epoch != fence.epoch {
@@ -92,6 +110,28 @@ mod tests {
         let old = Lease::default().claim(1, Timestamp(5_000), 50).unwrap();
         let forgotten = Lease::default().claim(2, Timestamp(5_001), 50).unwrap();
         assert!(forgotten.epoch > old.epoch);
+    }
+
+    #[test]
+    fn a_lease_is_renewed_by_its_owner_until_somebody_else_claims_it() {
+        let held = Lease::default().claim(1, Timestamp(100), 50).unwrap();
+        let renewed = held.renew(1, Timestamp(120), 50).unwrap();
+        assert_eq!((renewed.until, renewed.epoch), (Timestamp(170), held.epoch));
+        assert_eq!(held.renew(2, Timestamp(120), 50), None);
+        assert!(held.renew(1, Timestamp(500), 50).unwrap().is_held(Timestamp(549)));
+        let lost = held.claim(2, Timestamp(150), 50).unwrap();
+        assert_eq!(lost.renew(1, Timestamp(151), 50), None);
+        assert_eq!(Lease::default().renew(0, Timestamp(1), 50), None);
+    }
+
+    #[test]
+    fn a_released_lease_is_free_at_once_and_keeps_its_epoch() {
+        let held = Lease::default().claim(1, Timestamp(100), 50).unwrap();
+        assert_eq!(held.release(2), None);
+        let free = held.release(1).unwrap();
+        assert!(!free.is_held(Timestamp(0)));
+        assert_eq!(free.admit(fence(&held, 1)), Admission::Fenced);
+        assert!(free.claim(2, Timestamp(1), 50).unwrap().epoch > held.epoch);
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub mod ledger;
 pub mod limits;
 pub mod money;
 pub mod payout;
+pub mod placement;
 pub mod policy;
 pub mod price;
 pub mod program;

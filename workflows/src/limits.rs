@@ -69,6 +69,10 @@ pub const SEQUENCED_ENTRIES_MAX: usize = 16 * 1024;
 pub const SEQUENCED_OFFERS_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Bytes of the longest sequenced object: its offers, and a cursor a shard.
 pub const SEQUENCED_BYTES_MAX: usize = SEQUENCED_OFFERS_BYTES_MAX + 1024 * 1024;
+/// How long a shard may take to end in order before it is cut off, in milliseconds.
+pub const HAND_OVER_MS_MAX: u64 = 5_000;
+/// A shard that another node holds is looked at again after this, in milliseconds.
+pub const LOOK_AGAIN_MS: u64 = 1_000;
 /// Most violations that an audit lists for one invariant; the rest is counted.
 pub const AUDIT_VIOLATIONS_MAX: usize = 10_000;
 

@@ -9,8 +9,8 @@ use std::future::Future;
 use std::sync::Arc;
 
 use gristmill_actors::ports::{
-    Claimed, Committed, ContentIndex, Intake, Loaded, ShardStore, StoreError, StoredContributor,
-    StoredJourney, Submitted,
+    Claimed, Committed, ContentIndex, Intake, Loaded, Renewed, ShardStore, StoreError,
+    StoredContributor, StoredJourney, Submitted,
 };
 use gristmill_actors::rail::BoxFuture;
 use gristmill_workflows::commit::{Commit, Place};
@@ -121,6 +121,32 @@ impl<S: ShardStore + ContentIndex> ShardStore for FaultyStore<S> {
             let claim = async { ShardStore::claim(&self.store, shard, owner).await };
             self.write(verdict, None, claim).await
         })
+    }
+
+    fn renew(
+        &self,
+        owner: u128,
+        shards: Vec<ShardId>,
+    ) -> BoxFuture<'_, Result<Vec<Renewed>, StoreError>> {
+        Box::pin(async move {
+            let first = shards.first().copied();
+            let verdict = self.enter(Call::of(Operation::Renew, first, None)).await?;
+            // Late, it would prolong what its owner has given up by then.
+            self.write(verdict, None, async { self.store.renew(owner, shards).await }).await
+        })
+    }
+
+    fn release(&self, shard: ShardId, owner: u128) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async move {
+            let verdict = self.enter(Call::of(Operation::Release, Some(shard), None)).await?;
+            self.write(verdict, None, async { self.store.release(shard, owner).await }).await
+        })
+    }
+
+    fn leases(&self, shards: Vec<ShardId>) -> BoxFuture<'_, Result<Vec<Lease>, StoreError>> {
+        let first = shards.first().copied().unwrap_or(ShardId(0));
+        let read = async move { self.store.leases(shards).await };
+        Box::pin(self.read(Operation::Leases, first, read))
     }
 
     fn submit(&self, items: Vec<Intake>) -> BoxFuture<'_, Result<Vec<Submitted>, StoreError>> {

@@ -4,22 +4,26 @@
 //! another one on a clone is a process death with a durable store. Faults come from outside, see
 //! [`crate::faults`].
 
+mod membership;
 mod shard_rows;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use gristmill_actors::ports::{
-    Claimed, Committed, ContentIndex, Intake, Loaded, ShardStore, StoreError, StoredContributor,
-    StoredJourney, Submitted,
+    Claimed, Clock, Committed, ContentIndex, Intake, Loaded, Notice, Renewed, ShardStore,
+    StoreError, StoredContributor, StoredJourney, Submitted,
 };
 use gristmill_actors::rail::BoxFuture;
 use gristmill_workflows::commit::{Commit, Place};
 use gristmill_workflows::id::{Arrival, ContributionId, ContributorKey, ShardId};
 use gristmill_workflows::inbox::Lane;
 use gristmill_workflows::lease::{Fence, Lease};
+use gristmill_workflows::placement::Member;
 use gristmill_workflows::time::Timestamp;
+use tokio::sync::broadcast;
 
+use shard_rows::LeaseTime;
 pub use shard_rows::ShardRows;
 
 /// What a store is made with.
@@ -29,11 +33,14 @@ pub struct Shape {
     pub shards: u16,
     /// Items that a shard's intake lane holds at the most; a further one is answered `Full`.
     pub intake_high_water: usize,
+    /// How long a lease lasts, in milliseconds. Zero: only one process uses the store at a time, and
+    /// a claim is never refused.
+    pub lease_ttl_ms: u64,
 }
 
 impl Default for Shape {
     fn default() -> Self {
-        Self { shards: 4, intake_high_water: 100_000 }
+        Self { shards: 4, intake_high_water: 100_000, lease_ttl_ms: 0 }
     }
 }
 
@@ -43,19 +50,49 @@ pub struct MemoryStore {
     inner: Arc<Inner>,
 }
 
-#[derive(Debug)]
 struct Inner {
     shape: Shape,
     shards: Vec<Mutex<ShardRows>>,
     contents: Mutex<HashMap<[u8; 32], ContributionId>>,
+    clock: Option<Arc<dyn Clock>>,
+    members: Mutex<BTreeMap<u128, Member>>,
+    notices: broadcast::Sender<Notice>,
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inner").field("shape", &self.shape).finish_non_exhaustive()
+    }
 }
 
 impl MemoryStore {
-    /// An empty store.
+    /// An empty store of one process.
     #[must_use]
     pub fn new(shape: Shape) -> Self {
+        Self::make(shape, None)
+    }
+
+    /// An empty store that many nodes share: leases and members live by this clock.
+    #[must_use]
+    pub fn shared(shape: Shape, clock: Arc<dyn Clock>) -> Self {
+        Self::make(shape, Some(clock))
+    }
+
+    fn make(shape: Shape, clock: Option<Arc<dyn Clock>>) -> Self {
         let shards = (0..shape.shards).map(|_| Mutex::default()).collect();
-        Self { inner: Arc::new(Inner { shape, shards, contents: Mutex::default() }) }
+        let (notices, _) = broadcast::channel(membership::NOTICES_MAX);
+        let (contents, members) = (Mutex::default(), Mutex::default());
+        Self { inner: Arc::new(Inner { shape, shards, contents, clock, members, notices }) }
+    }
+
+    fn lease_time(&self) -> LeaseTime {
+        let now = self.inner.clock.as_ref().map_or(Timestamp(0), |clock| clock.now());
+        LeaseTime { now, ttl_ms: self.inner.shape.lease_ttl_ms }
+    }
+
+    /// Nobody being there to hear it is fine.
+    fn notice(&self, notice: Notice) {
+        drop(self.inner.notices.send(notice));
     }
 
     /// A copy of one shard's rows, for checkers; none for a shard that the store does not have.
@@ -88,8 +125,13 @@ impl MemoryStore {
 
     fn submit_each(&self, items: Vec<Intake>) -> Result<Vec<Submitted>, StoreError> {
         let high_water = self.inner.shape.intake_high_water;
+        let mut grown: Vec<ShardId> = items.iter().map(|item| item.shard).collect();
+        grown.sort_unstable();
+        grown.dedup();
         let submit = |item: Intake| Ok(self.lock(item.shard)?.submit(item, high_water));
-        items.into_iter().map(submit).collect()
+        let answers = items.into_iter().map(submit).collect();
+        grown.into_iter().for_each(|shard| self.notice(Notice::Grew(shard)));
+        answers
     }
 }
 
@@ -99,7 +141,34 @@ impl ShardStore for MemoryStore {
     }
 
     fn claim(&self, shard: ShardId, owner: u128) -> BoxFuture<'_, Result<Lease, StoreError>> {
-        Box::pin(async move { self.lock(shard)?.claim(shard, owner) })
+        Box::pin(async move { self.lock(shard)?.claim(shard, owner, self.lease_time()) })
+    }
+
+    fn renew(
+        &self,
+        owner: u128,
+        shards: Vec<ShardId>,
+    ) -> BoxFuture<'_, Result<Vec<Renewed>, StoreError>> {
+        Box::pin(async move {
+            let time = self.lease_time();
+            let renew = |shard| Ok(self.lock(shard)?.renew(owner, time));
+            shards.into_iter().map(renew).collect()
+        })
+    }
+
+    fn release(&self, shard: ShardId, owner: u128) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async move {
+            if self.lock(shard)?.release(owner) {
+                self.notice(Notice::Released(shard));
+            }
+            Ok(())
+        })
+    }
+
+    fn leases(&self, shards: Vec<ShardId>) -> BoxFuture<'_, Result<Vec<Lease>, StoreError>> {
+        Box::pin(
+            async move { shards.into_iter().map(|shard| Ok(self.lock(shard)?.lease)).collect() },
+        )
     }
 
     fn submit(&self, items: Vec<Intake>) -> BoxFuture<'_, Result<Vec<Submitted>, StoreError>> {
@@ -112,7 +181,10 @@ impl ShardStore for MemoryStore {
         fence: Fence,
         commit: Arc<Commit>,
     ) -> BoxFuture<'_, Result<Committed, StoreError>> {
-        Box::pin(async move { self.lock(shard)?.commit(shard, fence, &commit) })
+        Box::pin(async move {
+            let time = self.lease_time();
+            self.lock(shard)?.commit(shard, fence, &commit, time)
+        })
     }
 
     fn load(&self, shard: ShardId) -> BoxFuture<'_, Result<Loaded, StoreError>> {

@@ -7,13 +7,15 @@ mod contents;
 mod durability;
 mod fences;
 mod guards;
+mod leases;
+mod members;
 mod reads;
 mod submits;
 
 use std::sync::Arc;
 
 use gristmill_actors::ports::{
-    Committed, ContentIndex, Intake, ShardStore, StoreError, StoredJourney, Submitted,
+    Committed, ContentIndex, Intake, Membership, ShardStore, StoreError, StoredJourney, Submitted,
 };
 use gristmill_actors::rail::BoxFuture;
 use gristmill_workflows::commit::Commit;
@@ -40,7 +42,7 @@ pub trait Maker<S>: Sync {
 /// # Panics
 /// When the store does not do what `ShardStore` promises.
 pub async fn run<S: ShardStore>(maker: &impl Maker<S>) {
-    let make = || maker.make(Shape { shards: 4, intake_high_water: 5 });
+    let make = || maker.make(Shape { shards: 4, intake_high_water: 5, lease_ttl_ms: 0 });
     submits::arrival_numbers_rise_over_both_lanes_in_the_order_of_submit(make().await).await;
     submits::the_same_identity_and_body_keeps_its_arrival_number(make().await).await;
     submits::another_body_under_an_identity_is_a_conflict(make().await).await;
@@ -78,12 +80,34 @@ pub async fn run<S: ShardStore>(maker: &impl Maker<S>) {
     durability::reopening_never_repeats_a_number(maker).await;
 }
 
+/// How long a lease of the cases below lasts.
+const LEASE_TTL_MS: u64 = 400;
+
+/// Runs every case for a store that many nodes share, one after the other. The shape asks for leases
+/// of 400 ms, which the cases wait for.
+///
+/// # Panics
+/// When the store does not do what `ShardStore` and `Membership` promise.
+pub async fn run_shared<S: ShardStore + Membership>(maker: &impl Maker<S>) {
+    let shape = Shape { shards: 4, intake_high_water: 5, lease_ttl_ms: LEASE_TTL_MS };
+    let make = || maker.make(shape);
+    leases::a_lease_is_its_owners_until_it_is_over(make().await).await;
+    leases::a_lease_that_is_renewed_is_not_claimed_by_another(make().await).await;
+    leases::a_commit_renews(make().await).await;
+    leases::a_lease_given_back_is_free_at_once(make().await).await;
+    leases::only_the_owner_renews_and_gives_back(make().await).await;
+    members::who_beats_is_on_the_roster_until_its_word_is_over(make().await).await;
+    members::who_leaves_is_off_the_roster_at_once(make().await).await;
+    members::who_is_asked_to_drain_learns_it_with_the_next_beat(make().await).await;
+    members::notices_reach_who_listens(make().await).await;
+}
+
 /// Runs every case for a `ContentIndex`, one after the other.
 ///
 /// # Panics
 /// When the index does not do what `ContentIndex` promises.
 pub async fn run_content_index<S: ContentIndex>(maker: &impl Maker<S>) {
-    let make = || maker.make(Shape { shards: 4, intake_high_water: 5 });
+    let make = || maker.make(Shape { shards: 4, intake_high_water: 5, lease_ttl_ms: 0 });
     contents::the_first_claim_of_a_content_wins(make().await).await;
     contents::claims_of_one_call_are_taken_in_order(make().await).await;
     contents::a_claim_moves_only_from_its_holder(make().await).await;
@@ -219,6 +243,24 @@ mod tests {
     async fn the_memory_store_keeps_the_contract_of_the_ports() {
         run(&Memory).await;
         run_content_index(&Memory).await;
+    }
+
+    struct Shared;
+
+    impl Maker<MemoryStore> for Shared {
+        fn make(&self, shape: Shape) -> BoxFuture<'_, MemoryStore> {
+            let clock = Arc::new(crate::virtual_clock::VirtualClock::new(1));
+            Box::pin(async move { MemoryStore::shared(shape, clock) })
+        }
+
+        fn reopen(&self, store: MemoryStore) -> BoxFuture<'_, Option<MemoryStore>> {
+            Box::pin(async move { Some(store) })
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_memory_store_keeps_leases_and_members() {
+        run_shared(&Shared).await;
     }
 
     #[tokio::test]

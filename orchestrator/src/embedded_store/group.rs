@@ -68,6 +68,18 @@ impl<'a> Group<'a> {
         Ok(row.lease)
     }
 
+    /// `ShardStore::release`.
+    pub(super) fn release(&mut self, shard: ShardId, owner: u128) -> Result<(), StoreError> {
+        let row = self.shard(shard)?;
+        row.lease = row.lease.release(owner).unwrap_or(row.lease);
+        Ok(())
+    }
+
+    /// `ShardStore::leases`.
+    pub(super) fn leases(&mut self, shards: &[ShardId]) -> Result<Vec<Lease>, StoreError> {
+        shards.iter().map(|shard| Ok(self.shard(*shard)?.lease)).collect()
+    }
+
     /// `ShardStore::submit`.
     pub(super) fn submit(
         &mut self,

@@ -25,6 +25,10 @@ pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 pub(super) enum Job {
     /// `ShardStore::claim`.
     Claim(ShardId, u128, Reply<Lease>),
+    /// `ShardStore::release`.
+    Release(ShardId, u128, Reply<()>),
+    /// `ShardStore::leases`.
+    Leases(Vec<ShardId>, Reply<Vec<Lease>>),
     /// `ShardStore::submit`.
     Submit(Vec<Intake>, Reply<Vec<Submitted>>),
     /// `ShardStore::commit`.
@@ -40,7 +44,8 @@ impl Job {
     fn bytes(&self) -> usize {
         let overhead = limits::ROW_OVERHEAD_BYTES;
         match self {
-            Self::Claim(..) | Self::TakeOver(..) => 2 * overhead,
+            Self::Claim(..) | Self::Release(..) | Self::TakeOver(..) => 2 * overhead,
+            Self::Leases(..) => 0,
             Self::ClaimContents(claims, _) => claims.len() * 2 * overhead,
             Self::Submit(items, _) => items.iter().map(|item| item.item.len() + 3 * overhead).sum(),
             Self::Commit(_, _, commit, _) => commit_bytes(commit),
@@ -157,6 +162,14 @@ impl Stage<'_> {
         match job {
             Job::Claim(shard, owner, reply) => {
                 let result = group.claim(shard, owner);
+                self.answer(reply, result)
+            }
+            Job::Release(shard, owner, reply) => {
+                let result = group.release(shard, owner);
+                self.answer(reply, result)
+            }
+            Job::Leases(shards, reply) => {
+                let result = group.leases(&shards);
                 self.answer(reply, result)
             }
             Job::Submit(items, reply) => {

@@ -15,6 +15,12 @@ use tokio::sync::watch;
 pub enum Operation {
     /// `ShardStore::claim`
     Claim,
+    /// `ShardStore::renew`
+    Renew,
+    /// `ShardStore::release`
+    Release,
+    /// `ShardStore::leases`
+    Leases,
     /// `ShardStore::submit`
     Submit,
     /// `ShardStore::commit`

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 
 use gristmill_actors::ports::{
-    Committed, Intake, Loaded, StoreError, StoredContributor, StoredJourney, Submitted,
+    Committed, Intake, Loaded, Renewed, StoreError, StoredContributor, StoredJourney, Submitted,
 };
 use gristmill_workflows::commit::{Commit, Guard, Place};
 use gristmill_workflows::id::{Arrival, ContributorKey, ShardId};
@@ -12,6 +12,13 @@ use gristmill_workflows::inbox::Lane;
 use gristmill_workflows::lease::{Admission, Fence, Lease};
 use gristmill_workflows::submission::Mark;
 use gristmill_workflows::time::Timestamp;
+
+/// What leases are judged by.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LeaseTime {
+    pub(super) now: Timestamp,
+    pub(super) ttl_ms: u64,
+}
 
 /// The rows of one shard, encoded as the node gave them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -49,12 +56,31 @@ pub struct ShardRows {
 }
 
 impl ShardRows {
-    /// One process claims at a time here, so a claim is never refused; the epoch fences the one
-    /// before.
-    pub(super) fn claim(&mut self, shard: ShardId, owner: u128) -> Result<Lease, StoreError> {
-        let over = Lease { until: Timestamp(0), ..self.lease };
-        self.lease = over.claim(owner, Timestamp(0), 0).ok_or(StoreError::Fenced { shard })?;
+    pub(super) fn claim(
+        &mut self,
+        shard: ShardId,
+        owner: u128,
+        time: LeaseTime,
+    ) -> Result<Lease, StoreError> {
+        let claimed = self.lease.claim(owner, time.now, time.ttl_ms);
+        self.lease = claimed.ok_or(StoreError::Fenced { shard })?;
         Ok(self.lease)
+    }
+
+    pub(super) fn renew(&mut self, owner: u128, time: LeaseTime) -> Renewed {
+        match self.lease.renew(owner, time.now, time.ttl_ms) {
+            Some(renewed) => {
+                self.lease = renewed;
+                Renewed::Until(renewed.until)
+            }
+            None => Renewed::Lost,
+        }
+    }
+
+    pub(super) fn release(&mut self, owner: u128) -> bool {
+        let released = self.lease.release(owner);
+        self.lease = released.unwrap_or(self.lease);
+        released.is_some()
     }
 
     pub(super) fn submit(&mut self, intake: Intake, high_water: usize) -> Submitted {
@@ -85,6 +111,7 @@ impl ShardRows {
         shard: ShardId,
         fence: Fence,
         commit: &Commit,
+        time: LeaseTime,
     ) -> Result<Committed, StoreError> {
         match self.lease.admit(fence) {
             Admission::Fenced => return Err(StoreError::Fenced { shard }),
@@ -96,7 +123,7 @@ impl ShardRows {
             return Ok(Committed::Broken(broken));
         }
         self.apply(commit);
-        self.lease = self.lease.applied(fence, Timestamp(0), 0);
+        self.lease = self.lease.applied(fence, time.now, time.ttl_ms);
         Ok(Committed::Applied)
     }
 

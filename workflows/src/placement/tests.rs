@@ -1,0 +1,112 @@
+use super::*;
+
+fn member(incarnation: u128) -> Member {
+    let (name, address) = (format!("node-{incarnation}"), String::new());
+    Member { incarnation, name, address, draining: false, until: Timestamp(1_000) }
+}
+
+fn members(incarnations: &[u128]) -> Vec<Member> {
+    incarnations.iter().map(|incarnation| member(*incarnation)).collect()
+}
+
+fn claim_all(placement: &mut Placement, now: Timestamp) -> Vec<ShardId> {
+    let look = placement.steps(now).look;
+    look.into_iter().filter(|shard| placement.seen(*shard, &Lease::default(), now)).collect()
+}
+
+#[test]
+fn every_member_has_its_fair_share_and_few_shards_move() {
+    let (three, four) = (homes(64, &[11, 22, 33]), homes(64, &[11, 22, 33, 44]));
+    for member in [11, 22, 33] {
+        let share = three.iter().filter(|home| **home == member).count();
+        assert!((20..=22).contains(&share), "{share}");
+    }
+    let moved = three.iter().zip(&four).filter(|(before, after)| before != after).count();
+    assert!((16..=28).contains(&moved), "{moved}");
+    assert_eq!(homes(64, &[44, 33, 22, 11]), four, "the order of members does not matter");
+    assert_eq!(homes(4, &[7]), [7; 4]);
+    assert_eq!(homes(4, &[]), [0u128; 0]);
+}
+
+#[test]
+fn a_node_alone_claims_everything_at_once() {
+    let mut alone = Placement::new(1, 8);
+    assert_eq!(alone.steps(Timestamp(0)), Steps::default());
+    alone.roster(&members(&[1]), Timestamp(0));
+    assert_eq!(claim_all(&mut alone, Timestamp(0)).len(), 8);
+    assert_eq!((alone.held().count(), alone.next_due()), (8, None));
+    assert!(alone.is_first());
+}
+
+#[test]
+fn healthy_shards_move_one_at_a_time_and_orphans_are_claimed_at_once() {
+    let mut old = Placement::new(1, 8);
+    old.roster(&members(&[1]), Timestamp(0));
+    claim_all(&mut old, Timestamp(0));
+    old.roster(&members(&[1, 2]), Timestamp(10));
+    let mut given = Vec::new();
+    while let [shard] = old.steps(Timestamp(10)).hand_over[..] {
+        assert_eq!(old.steps(Timestamp(10)).hand_over, [], "one at a time");
+        old.gone(shard, Timestamp(10));
+        given.push(shard);
+    }
+    assert_eq!((given.len(), old.held().count()), (4, 4));
+    old.roster(&members(&[1]), Timestamp(20));
+    assert_eq!(claim_all(&mut old, Timestamp(20)), given, "all orphans at once");
+}
+
+#[test]
+fn a_lease_that_another_holds_is_looked_at_when_it_is_over_or_given_back() {
+    let mut placement = Placement::new(1, 1);
+    placement.roster(&members(&[1]), Timestamp(0));
+    let theirs = Lease { owner: 9, epoch: 1, seq: 0, until: Timestamp(700) };
+    assert_eq!(placement.steps(Timestamp(0)).look, [ShardId(0)]);
+    assert!(!placement.seen(ShardId(0), &theirs, Timestamp(0)));
+    assert_eq!(placement.next_due(), Some(Timestamp(700)));
+    assert_eq!(placement.steps(Timestamp(600)).look, []);
+    placement.released(ShardId(0), Timestamp(600));
+    assert_eq!(placement.steps(Timestamp(600)).look, [ShardId(0)]);
+    assert!(placement.seen(ShardId(0), &theirs, Timestamp(700)));
+    placement.gone(ShardId(0), Timestamp(701));
+    assert_eq!(placement.next_due(), Some(Timestamp(701)), "lost or refused: wanted again");
+}
+
+#[test]
+fn a_draining_node_hands_over_everything_and_claims_nothing() {
+    let mut placement = Placement::new(1, 4);
+    placement.roster(&members(&[1]), Timestamp(0));
+    claim_all(&mut placement, Timestamp(0));
+    placement.drain(Timestamp(1));
+    assert_eq!(placement.steps(Timestamp(1)).hand_over.len(), 4);
+    for shard in (0..4).map(ShardId) {
+        assert!(!placement.is_drained());
+        placement.gone(shard, Timestamp(2));
+    }
+    assert!(placement.is_drained() && !placement.is_first());
+    placement.roster(&members(&[1]), Timestamp(3));
+    assert_eq!(placement.steps(Timestamp(3)), Steps::default());
+}
+
+#[test]
+fn a_shard_that_does_not_end_in_time_is_cut_off() {
+    let mut placement = Placement::new(1, 1);
+    placement.roster(&members(&[1]), Timestamp(0));
+    claim_all(&mut placement, Timestamp(0));
+    placement.drain(Timestamp(0));
+    placement.steps(Timestamp(0));
+    let late = Timestamp(HAND_OVER_MS_MAX);
+    assert_eq!(placement.next_due(), Some(late));
+    assert_eq!(placement.steps(late).cut_off, [ShardId(0)]);
+}
+
+#[test]
+fn a_member_asked_to_drain_learns_it_from_the_roster() {
+    let mut placement = Placement::new(1, 2);
+    let asked = Member { draining: true, ..member(1) };
+    placement.roster(&[asked, member(2)], Timestamp(0));
+    assert!(placement.is_draining());
+    let dead = Member { until: Timestamp(5), ..member(2) };
+    let mut other = Placement::new(3, 2);
+    other.roster(&[dead, member(3)], Timestamp(5));
+    assert_eq!(other.steps(Timestamp(5)).look.len(), 2, "the dead have no share");
+}
