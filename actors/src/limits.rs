@@ -24,6 +24,8 @@ pub const SWEEP_EVERY: Duration = Duration::from_secs(5);
 pub const BEATS_A_LEASE: u64 = 5;
 /// Leases are prolonged this often while one lasts.
 pub const RENEWALS_A_LEASE: u64 = 3;
+/// Notices that a listener may be behind; one that is further behind looks at everything.
+pub const NOTICES_MAX: usize = 4096;
 /// First wait before a shard that lost its memory loads again.
 pub const RELOAD_AFTER: Duration = Duration::from_millis(100);
 /// Longest wait before a shard that lost its memory loads again.

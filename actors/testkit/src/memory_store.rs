@@ -80,7 +80,7 @@ impl MemoryStore {
 
     fn make(shape: Shape, clock: Option<Arc<dyn Clock>>) -> Self {
         let shards = (0..shape.shards).map(|_| Mutex::default()).collect();
-        let (notices, _) = broadcast::channel(membership::NOTICES_MAX);
+        let (notices, _) = broadcast::channel(gristmill_actors::limits::NOTICES_MAX);
         let (contents, members) = (Mutex::default(), Mutex::default());
         Self { inner: Arc::new(Inner { shape, shards, contents, clock, members, notices }) }
     }

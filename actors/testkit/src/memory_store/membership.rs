@@ -11,9 +11,6 @@ use tokio::sync::broadcast;
 
 use super::MemoryStore;
 
-/// Notices that a slow listener may be behind.
-pub(super) const NOTICES_MAX: usize = 4096;
-
 impl MemoryStore {
     fn members(&self) -> MutexGuard<'_, BTreeMap<u128, Member>> {
         self.inner.members.lock().unwrap_or_else(PoisonError::into_inner)
