@@ -18,7 +18,7 @@ mod sound;
 pub use data_dir::{DataDir, copy_tree, repository};
 pub use manifest::Manifest;
 pub use poll::poll_until;
-pub use process::{Gristmill, Output, Process, free_port};
+pub use process::{Gristmill, Output, Process, built, free_port};
 pub use random::Random;
 pub use report::{Amount, Journey, Payout, RejectedLine, Report};
 pub use skip::{has_program, shared, size, skip};

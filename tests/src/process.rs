@@ -319,7 +319,11 @@ pub fn free_port() -> u16 {
         .port()
 }
 
-fn built(name: &str) -> PathBuf {
+/// Where this build put a binary, or `examples/NAME`.
+///
+/// # Panics
+/// When the caller is no test of this build.
+pub fn built(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a test knows its own path");
     // target/debug/deps/suite-0123 → target/debug/NAME
     let folder = test.parent().and_then(Path::parent).expect("a test stands in target/*/deps");

@@ -1,6 +1,7 @@
 //! One test binary with every scenario of the outside, and the checks of the repository itself.
 #![cfg(test)]
 
+mod audit;
 mod author;
 mod bad_input;
 mod data_dir;
