@@ -52,6 +52,11 @@ impl DataDir {
         copy
     }
 
+    /// A copy as [`Self::copied`]; one that does not exist yet stays so.
+    pub fn copied_or_new(&self) -> Self {
+        if self.path().exists() { self.copied() } else { Self::new() }
+    }
+
     /// The report that the last `run` left.
     pub fn report(&self) -> Report {
         Report::read(&self.path().join("report.json"))

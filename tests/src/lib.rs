@@ -6,6 +6,7 @@
 #![expect(clippy::panic, reason = "a harness fails its test by panicking")]
 
 mod data_dir;
+mod disk;
 pub mod limits;
 mod manifest;
 mod poll;
@@ -14,8 +15,10 @@ mod random;
 mod report;
 mod skip;
 mod sound;
+mod syscalls;
 
 pub use data_dir::{DataDir, copy_tree, repository};
+pub use disk::{Disk, Names};
 pub use manifest::Manifest;
 pub use poll::poll_until;
 pub use process::{Gristmill, Output, Process, built, free_port};
@@ -25,3 +28,4 @@ pub use skip::{has_program, shared, size, skip};
 pub use sound::{
     assert_audited, assert_log_verified, assert_paid_as_reported, paid_once, run_arguments,
 };
+pub use syscalls::{Change, TRACED, changes};

@@ -20,6 +20,8 @@ pub struct Gristmill {
     deadline: Duration,
     folder: Option<PathBuf>,
     environment: Vec<(OsString, OsString)>,
+    /// A program and its arguments that the binary is started by.
+    under: Vec<OsString>,
 }
 
 /// What a finished process left.
@@ -82,13 +84,27 @@ impl Gristmill {
             "{} is missing: build it with `cargo build --workspace --bins --tests`",
             program.display()
         );
-        Self { program, deadline: COMMAND_DEADLINE, folder: None, environment: Vec::new() }
+        Self {
+            program,
+            deadline: COMMAND_DEADLINE,
+            folder: None,
+            environment: Vec::new(),
+            under: Vec::new(),
+        }
     }
 
     /// With another deadline than [`COMMAND_DEADLINE`] for [`Self::run`].
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
+        self
+    }
+
+    /// Started by another program, such as a tracer, which takes the command line as its last
+    /// arguments.
+    #[must_use]
+    pub fn under(mut self, program: &[&str]) -> Self {
+        self.under = program.iter().map(OsString::from).collect();
         self
     }
 
@@ -119,7 +135,14 @@ impl Gristmill {
     /// # Panics
     /// When it cannot be started.
     pub fn spawn<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Process {
-        let mut command = Command::new(&self.program);
+        let mut command = match self.under.split_first() {
+            Some((tracer, options)) => {
+                let mut command = Command::new(tracer);
+                command.args(options).arg(&self.program);
+                command
+            }
+            None => Command::new(&self.program),
+        };
         command.args(arguments);
         // Configuration of the person who runs the tests is not part of a test.
         for (name, _) in std::env::vars_os() {

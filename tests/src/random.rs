@@ -24,6 +24,16 @@ impl Random {
         Self(seed | 1)
     }
 
+    /// From a seed that a test counts up.
+    pub fn of(seed: u64) -> Self {
+        let mut random = Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
+        // Small seeds differ in few bits; the first numbers are alike.
+        for _ in 0..4 {
+            random.below(2);
+        }
+        random
+    }
+
     /// The next number below `end`, which is above 0.
     pub fn below(&mut self, end: u64) -> u64 {
         self.0 ^= self.0 >> 12;

@@ -98,16 +98,20 @@ fn told(data: &Path, path: &Path) -> String {
 }
 
 #[test]
-fn a_lost_journey_is_named_also_without_a_report() {
+fn a_lost_journey_is_told_by_its_id_and_without_a_report_by_what_names_it() {
     let dir = settled();
-    let id = paid(&dir).id;
-    let lost = |data: &Path| damage_store(data, &["drop", &id]);
-    assert_eq!(found(&dir, lost), of("I1", &id));
-    let unreported = |data: &Path| {
+    let journey = paid(&dir);
+    let lost = |data: &Path| damage_store(data, &["drop", &journey.id]);
+    assert_eq!(found(&dir, lost), of("I1", &journey.id));
+    let unreported = found(&dir, |data| {
         lost(data);
         fs::remove_file(data.join("report.json")).unwrap();
-    };
-    assert_eq!(found(&dir, unreported), of("I1", &id));
+    });
+    let entry = journey.trace_index.unwrap().to_string();
+    let payout = &journey.payouts[0];
+    for left in [("I2", &entry), ("I4", &payout.id)] {
+        assert!(unreported.contains(&(left.0.to_owned(), left.1.clone())), "{unreported:?}");
+    }
 }
 
 #[test]
@@ -158,11 +162,10 @@ fn a_changed_byte_or_amount_of_the_log_is_told_by_its_path() {
 #[test]
 fn a_checkpoint_that_shrank_is_told_by_its_size() {
     let dir = settled();
-    let mut sizes: Vec<PathBuf> =
-        fs::read_dir(dir.path().join("trace/checkpoints"))
-            .unwrap()
-            .map(|entry| entry.unwrap().path())
-            .collect();
+    let mut sizes: Vec<PathBuf> = fs::read_dir(dir.path().join("trace/checkpoints"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
     sizes.sort();
     assert!(sizes.len() > 1, "{sizes:?}");
     let older = fs::read_to_string(&sizes[0]).unwrap();

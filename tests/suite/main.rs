@@ -8,6 +8,7 @@ mod data_dir;
 mod example;
 mod go;
 mod kills;
+mod power;
 mod rail;
 mod reasons;
 mod source;

@@ -74,10 +74,22 @@ fn create(dir: &Path, live: &Path, shards: u16) -> Result<(), OpenError> {
     write_durably(&creating.join("acknowledged"), &slots)?;
     let bytes = codec::encode(&identity).map_err(|error| damaged(error.to_string()))?;
     write_durably(&creating.join("identity"), &bytes)?;
-    File::open(&creating)?.sync_all()?;
+    sync_folders(&creating)?;
     fs::rename(&creating, live)?;
     File::open(dir)?.sync_all()?;
     Ok(())
+}
+
+/// Makes every name below a folder durable. The engine does not sync the folder that its keyspaces'
+/// folders stand in.
+fn sync_folders(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            sync_folders(&entry.path())?;
+        }
+    }
+    File::open(folder)?.sync_all()
 }
 
 fn commit_error(error: StoreError) -> OpenError {
