@@ -113,7 +113,7 @@ pub type PayoutSlot = Arc<OnceLock<ActorRef<PayoutMessage>>>;
 impl Engine {
     /// Tells a shard's actor that its inbox has grown. A shard between two lives is not told: it
     /// reads its inbox when it starts.
-    pub(crate) fn notify(&self, shard: ShardId) {
+    pub fn notify(&self, shard: ShardId) {
         let shards = self.shards.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(actor) = shards.get(&shard) {
             contribution::tell(actor, ShardMessage::InboxGrew);

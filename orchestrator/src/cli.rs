@@ -40,6 +40,8 @@ pub enum Output {
 pub enum Command {
     /// Take a manifest in, drive every contribution to its end, and report.
     Run(Run),
+    /// Serve over HTTP until told to end: the node as a service.
+    Serve(Serve),
     /// Show one contribution: timeline, price, and why it stands where it stands.
     Show {
         /// The contribution's id.
@@ -121,6 +123,20 @@ pub struct Run {
     /// Submit nothing if any line is rejected.
     #[arg(long)]
     pub strict: bool,
+}
+
+/// `serve`
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// Where.
+    #[command(flatten)]
+    pub place: Place,
+    /// Where to listen; port 0 takes a free one. Default: `service.listen`.
+    #[arg(long)]
+    pub listen: Option<std::net::SocketAddr>,
+    /// A running rail's address; default: an own sandbox rail.
+    #[arg(long)]
+    pub rail: Option<String>,
 }
 
 /// `list`

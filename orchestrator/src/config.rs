@@ -7,6 +7,7 @@ pub mod limits;
 use crate::toml_file::{self, Place};
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::Path;
 
 pub use layers::Overrides;
@@ -25,6 +26,8 @@ pub struct Config {
     pub media: Media,
     /// The rail that pays.
     pub rail: Rail,
+    /// The HTTP service.
+    pub service: Service,
     /// Workflow files.
     pub workflows: Definitions,
     /// Program files.
@@ -91,6 +94,16 @@ pub struct Rail {
     pub max_batch: usize,
 }
 
+/// `[service]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Service {
+    /// `address:port`.
+    pub listen: String,
+    /// Connections at once.
+    pub connections: usize,
+}
+
 /// `[workflows]` and `[programs]`
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -140,6 +153,12 @@ impl Default for Rail {
             settle_time_ms: 2_000,
             max_batch: 1_000,
         }
+    }
+}
+
+impl Default for Service {
+    fn default() -> Self {
+        Self { listen: "127.0.0.1:7700".to_owned(), connections: 8192 }
     }
 }
 
@@ -237,6 +256,12 @@ impl Config {
     #[must_use]
     pub fn rail_url(&self) -> Option<&str> {
         Some(self.rail.url.as_str()).filter(|url| !url.is_empty())
+    }
+
+    /// Where the service listens; none only before the configuration is checked.
+    #[must_use]
+    pub fn listen(&self) -> Option<SocketAddr> {
+        self.service.listen.parse().ok()
     }
 
     /// The folder of workflow files, relative to the working directory; none: the shipped ones.

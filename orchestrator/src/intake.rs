@@ -3,7 +3,7 @@
 //! Nothing moves before the whole manifest is durable. A repeat is recognised before its media is
 //! looked at, so that a second run imports nothing twice and revives nothing that was withdrawn.
 
-mod items;
+pub(crate) mod items;
 
 use crate::manifest::{self, Code, Consent, Contribution, Line, Problem, Withdraw};
 use crate::media_root::{Bytes, MediaRoot};
@@ -470,17 +470,17 @@ impl<'a> Intake<'a> {
     }
 }
 
-fn reused() -> Problem {
+pub(crate) fn reused() -> Problem {
     let detail = "this contributor used this key with another body";
     Problem::new("idempotency_key", Code::IdempotencyKeyReused, detail)
 }
 
-fn grant_reused() -> Problem {
+pub(crate) fn grant_reused() -> Problem {
     let detail = "this contributor gave another consent under this id";
     Problem::new("consent.grant", Code::InvalidField, detail)
 }
 
-fn grant_identity(contributor: &str, grant: &str) -> [u8; 16] {
+pub(crate) fn grant_identity(contributor: &str, grant: &str) -> [u8; 16] {
     let digest = Sha256::new()
         .chain_update(b"grant\0")
         .chain_update(contributor.as_bytes())

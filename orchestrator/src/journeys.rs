@@ -4,7 +4,7 @@ mod listing;
 #[cfg(test)]
 pub(crate) mod town;
 
-pub use listing::{Filter, Page, QUARANTINE, StateWord, list};
+pub use listing::{Filter, Page, QUARANTINE, StateWord, Whose, list};
 
 use gristmill_actors::ports::{ShardStore, StoreError};
 use gristmill_workflows::codec::{self, Record, decode};

@@ -25,3 +25,6 @@ pub const WRONG_ENTRIES_MAX: usize = 1024;
 
 /// Journeys that one call may choose.
 pub const CHOSEN_MAX: usize = 100_000;
+
+/// Rows that one page of a listing reads before it is given up, however few it shows.
+pub const ROWS_READ_MAX: usize = 32 * 1024;

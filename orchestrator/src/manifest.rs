@@ -3,6 +3,7 @@
 //! A line is read without looking at any state; what is wrong with it names the field.
 
 pub use crate::limits::LINE_BYTES_MAX;
+use crate::strict_json;
 use gristmill_workflows::limits;
 use gristmill_workflows::program::is_name;
 use gristmill_workflows::submission::{Modality, Terms};
@@ -162,12 +163,7 @@ pub struct TooLong;
 
 /// Reads one line.
 pub fn parse(line: &[u8], now: Timestamp) -> Result<Line, Problem> {
-    let malformed = |detail: String| Problem::new("", Code::MalformedJson, detail);
-    let text = std::str::from_utf8(line).map_err(|error| malformed(error.to_string()))?;
-    let value: Value = serde_json::from_str(text).map_err(|error| malformed(error.to_string()))?;
-    let Value::Object(object) = value else {
-        return Err(malformed("a line is one JSON object".to_owned()));
-    };
+    let object = object(line)?;
     let kind = ["consent", "withdraw"].into_iter().find(|kind| object.contains_key(*kind));
     let Some(kind) = kind else {
         return contribution(Fields::new("", object), now).map(Line::Contribution);
@@ -182,6 +178,42 @@ pub fn parse(line: &[u8], now: Timestamp) -> Result<Line, Problem> {
         consent(Fields::new("consent.", inner)).map(Line::Consent)
     } else {
         withdraw(Fields::new("withdraw.", inner)).map(Line::Withdraw)
+    }
+}
+
+/// Reads a contribution that stands alone.
+pub fn parse_contribution(body: &[u8], now: Timestamp) -> Result<Contribution, Problem> {
+    contribution(Fields::new("", object(body)?), now)
+}
+
+/// Reads a consent that stands alone, as it would stand in a line's `consent`.
+pub fn parse_consent(body: &[u8]) -> Result<Consent, Problem> {
+    consent(Fields::new("consent.", object(body)?)).map_err(|problem| alone(problem, "consent."))
+}
+
+/// Reads a withdrawal that stands alone, as it would stand in a line's `withdraw`.
+pub fn parse_withdraw(body: &[u8]) -> Result<Withdraw, Problem> {
+    withdraw(Fields::new("withdraw.", object(body)?)).map_err(|problem| alone(problem, "withdraw."))
+}
+
+/// A problem of an object that stands alone names fields without the object around it.
+fn alone(problem: Problem, prefix: &str) -> Problem {
+    let field = problem.field.strip_prefix(prefix).unwrap_or(&problem.field).to_owned();
+    Problem { field, ..problem }
+}
+
+fn object(text: &[u8]) -> Result<Map<String, Value>, Problem> {
+    let malformed = |detail: String| Problem::new("", Code::MalformedJson, detail);
+    let text = std::str::from_utf8(text).map_err(|error| malformed(error.to_string()))?;
+    let value = strict_json::parse(text).map_err(|error| match error {
+        strict_json::Error::Repeated { ref field } => {
+            Problem::new(field, Code::InvalidField, error.to_string())
+        }
+        strict_json::Error::Malformed(error) => malformed(error.to_string()),
+    })?;
+    match value {
+        Value::Object(object) => Ok(object),
+        _ => Err(malformed("must be one JSON object".to_owned())),
     }
 }
 

@@ -11,6 +11,7 @@ use crate::definitions;
 use crate::embedded_node::Prepared;
 use crate::opened::Opened;
 use crate::run::store_options;
+use crate::service;
 use gristmill_actors::stage::StageType;
 use serde::Serialize;
 use std::io::Write;
@@ -32,8 +33,16 @@ pub(crate) async fn command(command: Command, own: &[StageType]) -> Result<u8, F
         Command::Audit { place, rail, output } => {
             check::audit(&place, rail.as_deref(), output).await
         }
+        Command::Serve(args) => serve(&args, own).await,
         Command::Run(_) | Command::SandboxRail(_) | Command::MediaWorker => Ok(0),
     }
+}
+
+async fn serve(args: &cli::Serve, own: &[StageType]) -> Result<u8, Failure> {
+    let config = configure(args.place.config.as_deref(), args.place.programs.as_deref())?;
+    let served = service::serve(&config, own, args).await;
+    served.map_err(|error| Failure::new(error.exit_code(), &error))?;
+    Ok(0)
 }
 
 /// An open data directory with the definitions that its node would run by.

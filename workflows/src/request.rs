@@ -176,6 +176,19 @@ impl Cause {
         }
     }
 
+    /// The contract's word, read.
+    pub fn parse(word: &str) -> Option<Self> {
+        let all = [
+            Self::Exhausted,
+            Self::Permanent,
+            Self::Panic,
+            Self::KilledNode,
+            Self::RailWindowExpired,
+            Self::Operator,
+        ];
+        all.into_iter().find(|cause| cause.as_str() == word)
+    }
+
     /// All but an operator's own pause are the quarantine.
     pub fn is_quarantine(self) -> bool {
         self != Self::Operator

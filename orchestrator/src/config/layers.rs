@@ -96,6 +96,7 @@ impl Config {
                 url.is_none_or(|url| HttpRail::new(url, sandbox_profile()).is_ok()),
                 "http://host:port without a path, or empty",
             ),
+            ("service.listen", self.listen().is_some(), "an address and port, as 127.0.0.1:7700"),
             ("rail.name", is_name(&self.rail.name), "1 to 64 of a-z, 0-9, - and _"),
             (
                 "rail.settle_time_ms",

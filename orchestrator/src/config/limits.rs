@@ -26,4 +26,5 @@ pub const RANGES: &[(&str, i64, i64)] = &[
     ("rail.key_window_ms", 1_000, 3_650 * DAY_MS),
     ("rail.settle_time_ms", 0, DAY_MS),
     ("rail.max_batch", 1, MAX_BATCH as i64),
+    ("service.connections", 16, 100_000),
 ];

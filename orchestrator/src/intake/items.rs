@@ -5,7 +5,7 @@ use gristmill_workflows::id::ContributionId;
 use gristmill_workflows::submission::{self, Media, Submission};
 use gristmill_workflows::time::Timestamp;
 
-pub(super) fn submission(
+pub(crate) fn submission(
     id: ContributionId,
     contribution: Contribution,
     media: Option<Media>,
@@ -28,7 +28,7 @@ pub(super) fn submission(
     }
 }
 
-pub(super) fn consent(consent: Consent, at: Timestamp) -> submission::Consent {
+pub(crate) fn consent(consent: Consent, at: Timestamp) -> submission::Consent {
     submission::Consent {
         contributor: consent.contributor,
         grant: consent.grant,

@@ -2,6 +2,7 @@
 //! queued; each oldest first.
 
 use super::{Definitions, Error, Found, ROWS_PAGE, find, queued, row, stage_name};
+use crate::limits::ROWS_READ_MAX;
 use gristmill_actors::ports::ShardStore;
 use gristmill_workflows::commit::Place;
 use gristmill_workflows::id::{Arrival, ContributionId, ShardId};
@@ -79,12 +80,27 @@ pub struct Filter {
     pub program: Option<String>,
     /// Only journeys at this stage.
     pub stage: Option<String>,
+    /// Only what this person handed in.
+    pub whose: Option<Whose>,
+}
+
+/// A person, and where what they handed in stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Whose {
+    /// The person.
+    pub contributor: String,
+    /// Their shard.
+    pub shard: ShardId,
 }
 
 impl Filter {
     fn shows(&self, definitions: &Definitions, found: &Found) -> bool {
         let program = self.program.as_ref();
         if program.is_some_and(|program| found.submission().program != *program) {
+            return false;
+        }
+        let whose = self.whose.as_ref();
+        if whose.is_some_and(|whose| found.submission().contributor != whose.contributor) {
             return false;
         }
         match found {
@@ -129,7 +145,8 @@ pub struct Page {
     pub next: Option<ContributionId>,
 }
 
-/// Lists up to `limit` contributions that a filter shows, after the one that `after` names.
+/// Lists up to `limit` contributions that a filter shows, after the one that `after` names. A page
+/// is shorter when the filter shows few of the rows read: it is given up after a bounded number.
 ///
 /// # Errors
 /// [`Error`] when a row cannot be read.
@@ -145,7 +162,11 @@ pub async fn list(
         Some(id) => find(store, &[id]).await?.pop().flatten().map(|found| place_of(&found)),
     };
     let mut items: Vec<Found> = Vec::new();
+    let mut read = 0;
     for shard in (0..store.shards()).map(ShardId) {
+        if filter.whose.as_ref().is_some_and(|whose| whose.shard != shard) {
+            continue;
+        }
         for section in filter.sections() {
             let mut last = match begin {
                 Some(begin) if (shard, section) < (begin.0, begin.1) => continue,
@@ -156,12 +177,18 @@ pub async fn list(
                 let rows = page(store, shard, section, last).await?;
                 let Some((newest, _)) = rows.last() else { break };
                 last = Some(*newest);
+                read += rows.len();
+                let seen = rows.iter().rev().find_map(|(_, found)| found.as_ref());
+                let seen = seen.map(|found| found.submission().id);
                 let shown = rows.into_iter().filter_map(|(_, found)| found);
                 items.extend(shown.filter(|found| filter.shows(definitions, found)));
                 if items.len() > limit {
                     items.truncate(limit);
                     let next = items.last().map(|found| found.submission().id);
                     return Ok(Page { items, next });
+                }
+                if read >= ROWS_READ_MAX && seen.is_some() {
+                    return Ok(Page { items, next: seen });
                 }
             }
         }

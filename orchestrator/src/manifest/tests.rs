@@ -30,6 +30,29 @@ fn a_good_line_is_read_and_its_body_does_not_depend_on_the_order_of_fields() {
 }
 
 #[test]
+fn a_field_that_is_named_twice_is_refused_by_its_name() {
+    let line = r#"{"contributor": "a", "idempotency_key": "k", "contributor": "b"}"#;
+    let told = parse(line.as_bytes(), NOW).unwrap_err();
+    assert_eq!((told.field.as_str(), told.code), ("contributor", Code::InvalidField));
+    let line = r#"{"consent": {"terms": {"version": "1", "version": "2"}}}"#;
+    let told = parse(line.as_bytes(), NOW).unwrap_err();
+    assert_eq!((told.field.as_str(), told.code), ("consent.terms.version", Code::InvalidField));
+}
+
+#[test]
+fn what_stands_alone_is_read_as_in_a_line() {
+    let inner = json!({"contributor": "a", "program": "p", "purposes": ["x"],
+        "modalities": ["voice"],
+        "terms": {"version": "1", "sha256": "0".repeat(64), "uri": "u"}});
+    let line = json!({ "consent": inner }).to_string();
+    let Ok(Line::Consent(in_line)) = parse(line.as_bytes(), NOW) else { panic!() };
+    assert_eq!(parse_consent(inner.to_string().as_bytes()), Ok(in_line));
+    let told = parse_withdraw(br#"{"contributor": "a"}"#).unwrap_err();
+    assert_eq!((told.field.as_str(), told.code), ("grant", Code::MissingField));
+    assert_eq!(parse_contribution(b"[]", NOW).unwrap_err().code, Code::MalformedJson);
+}
+
+#[test]
 fn every_bad_field_is_named_with_its_code() {
     let long = "x".repeat(129);
     let cases = [

@@ -62,7 +62,8 @@ pub(super) async fn list_with(
             })?),
         };
     let stood = Stood::open(&args.place, own)?;
-    let filter = Filter { state, causes, program: args.program.clone(), stage: None };
+    let program = args.program.clone();
+    let filter = Filter { state, causes, program, ..Filter::default() };
     let store = &*stood.prepared.ports.store;
     let definitions = &stood.prepared.world.workflows;
     let page = journeys::list(store, definitions, &filter, None, args.limit).await;

@@ -1,0 +1,139 @@
+//! `gristmill serve`: the node as a service over HTTP.
+
+pub mod access;
+pub mod body;
+pub mod endpoints;
+pub mod handlers;
+pub mod intake;
+pub mod limits;
+pub mod metrics;
+pub mod problem;
+pub mod query;
+pub mod role;
+pub mod router;
+pub mod server;
+mod slots;
+pub mod state;
+
+use crate::cli;
+use crate::config::Config;
+use crate::definitions;
+use crate::embedded_node::{self, Prepared};
+use crate::opened::{self, Opened};
+use crate::run::{interrupted, node_exit_code, say, store_options};
+use crate::service::limits::LAST_ANSWERS;
+use crate::service::state::Service;
+use gristmill_actors::node::Fatal;
+use gristmill_actors::stage::StageType;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// Why a service could not start, or had to end.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The data directory.
+    #[error(transparent)]
+    Opened(#[from] opened::Error),
+    /// Programs or workflows.
+    #[error(transparent)]
+    Definitions(#[from] definitions::Error),
+    /// The node.
+    #[error(transparent)]
+    Node(#[from] embedded_node::Error),
+    /// The address.
+    #[error("{address}: {source}")]
+    Listen {
+        /// As asked for.
+        address: SocketAddr,
+        /// What was met.
+        source: std::io::Error,
+    },
+    /// Another address than loopback, and no key.
+    #[error(
+        "{address} can be reached from elsewhere, and no API key stands: make one with \
+         `gristmill keys new --role operator`, or listen on 127.0.0.1"
+    )]
+    NoKeys {
+        /// As asked for.
+        address: SocketAddr,
+    },
+    /// Nobody reads the first line.
+    #[error("standard output: {0}")]
+    Output(std::io::Error),
+}
+
+impl Error {
+    /// The process exit code.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Opened(error) => error.exit_code(),
+            Self::Definitions(_) | Self::NoKeys { .. } | Self::Listen { .. } => 2,
+            Self::Node(error) => node_exit_code(error),
+            Self::Output(_) => 4,
+        }
+    }
+}
+
+impl From<Fatal> for Error {
+    fn from(fatal: Fatal) -> Self {
+        Self::Node(embedded_node::Error::Fatal(fatal))
+    }
+}
+
+/// Serves until it is told to end.
+pub async fn serve(config: &Config, own: &[StageType], args: &cli::Serve) -> Result<(), Error> {
+    let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
+    let address = args.listen.or(config.listen()).unwrap_or(loopback);
+    let programs = definitions::load_programs(config.programs_dir())?;
+    let workflows = definitions::load_workflows(config.workflows_dir())?;
+    let opened = Opened::make(&args.place.data_dir, &config.trace.origin, store_options(config))?;
+    let prepared = Prepared::new(config, &opened, programs, &workflows, own)?;
+    if !address.ip().is_loopback() {
+        return Err(Error::NoKeys { address });
+    }
+    let listen = |source| Error::Listen { address, source };
+    let listener = server::listen(address).map_err(listen)?;
+    let bound = listener.local_addr().map_err(listen)?;
+    let (world, ports) = (prepared.world.clone(), prepared.ports.clone());
+    let rail = args.rail.as_deref().or(config.rail_url());
+    let running = prepared.start(config, &opened, rail).await?;
+    let engine = running.node.engine().clone();
+    let service = Arc::new(Service::new(world, ports, opened.log_store(), engine));
+    let (stop, stopped) = watch::channel(false);
+    let router = router::router(&service);
+    let server = tokio::spawn(server::serve(listener, router, config.service.connections, stopped));
+    announce(bound)?;
+    let fatal = tokio::select! {
+        () = interrupted() => None,
+        fatal = running.node.ended() => Some(fatal),
+    };
+    match &fatal {
+        Some(_) => service.fail(),
+        None => service.drain(),
+    }
+    let deadline = Duration::from_millis(config.node.stop_deadline_ms);
+    if !running.stop(deadline).await? {
+        say("the node did not end in order; the next start looks at what it left");
+    }
+    if stop.send(true).is_err() {
+        tracing::debug!("the server ended by itself");
+    }
+    if let Ok(mut connections) = server.await {
+        let ended = async { while connections.join_next().await.is_some() {} };
+        if tokio::time::timeout(LAST_ANSWERS, ended).await.is_err() {
+            tracing::debug!("connections were cut");
+        }
+    }
+    fatal.map_or(Ok(()), |fatal| Err(fatal.into()))
+}
+
+/// Says where it listens: the first line of standard output, once the node runs.
+fn announce(address: SocketAddr) -> Result<(), Error> {
+    let line = serde_json::json!({ "listening": format!("http://{address}") });
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{line}").and_then(|()| out.flush()).map_err(Error::Output)
+}

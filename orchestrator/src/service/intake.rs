@@ -1,0 +1,276 @@
+//! Intake over HTTP: makes what a client sends durable in the inboxes of the shards, on whichever
+//! node it came to, and tells the shards.
+
+use crate::intake::items;
+use crate::intake::{grant_identity, grant_reused, reused};
+use crate::manifest::{Consent, Contribution, Line, Withdraw};
+use crate::service::problem::{Code, Problem};
+use crate::service::state::Service;
+use gristmill_actors::ports::{Intake as Item, Submitted};
+use gristmill_workflows::codec::encode;
+use gristmill_workflows::id::{ContributionId, ShardId};
+use gristmill_workflows::inbox;
+use gristmill_workflows::submission::{self, Mark, Media, Scope};
+use gristmill_workflows::time::Timestamp;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+/// What became durable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Durable {
+    /// A contribution, new or a repeat.
+    Contribution {
+        /// Its id.
+        id: ContributionId,
+        /// It was durable before.
+        repeated: bool,
+    },
+    /// A grant, new or a repeat.
+    Consent {
+        /// Its id.
+        grant: String,
+    },
+    /// A withdrawal.
+    Withdrawal {
+        /// When.
+        at: Timestamp,
+    },
+}
+
+/// What a line came to.
+pub type Answer = Result<Durable, Problem>;
+
+/// A line on its way into an inbox.
+struct Ready {
+    shard: ShardId,
+    item: What,
+    identity: Option<([u8; 16], [u8; 16])>,
+}
+
+enum What {
+    Contribution {
+        id: ContributionId,
+        contribution: Contribution,
+        media: Option<Media>,
+        slot: Option<u64>,
+    },
+    Consent(Consent),
+    Withdrawal(Withdraw, Scope),
+}
+
+/// The answers of one step, filled in place.
+struct Step<'a> {
+    service: &'a Service,
+    now: Timestamp,
+    answers: Vec<Option<Answer>>,
+    ready: Vec<(usize, Ready)>,
+}
+
+impl Service {
+    /// Makes lines durable, in their order; one answer each. What is refused leaves nothing.
+    pub async fn submit(&self, lines: Vec<Line>) -> Vec<Answer> {
+        let count = lines.len();
+        let answers = (0..count).map(|_| None).collect();
+        let mut step =
+            Step { service: self, now: self.ports.clock.now(), answers, ready: Vec::new() };
+        for (nth, line) in lines.into_iter().enumerate() {
+            match step.prepare(line) {
+                Ok(ready) => step.ready.push((nth, ready)),
+                Err(problem) => step.answers[nth] = Some(Err(problem)),
+            }
+        }
+        let done = match step.look().await {
+            Ok(()) => step.write().await,
+            Err(problem) => Err(problem),
+        };
+        let unanswered = match done {
+            Ok(()) => Problem::new(Code::Internal, "no answer"),
+            Err(problem) => problem,
+        };
+        step.answers.into_iter().map(|one| one.unwrap_or(Err(unanswered.clone()))).collect()
+    }
+
+    /// Makes one line durable.
+    pub async fn submit_one(&self, line: Line) -> Answer {
+        let answer = self.submit(vec![line]).await.pop();
+        answer.unwrap_or_else(|| Err(Problem::new(Code::Internal, "no answer")))
+    }
+
+    fn known_program(&self, field: &str, program: &str) -> Result<(), Problem> {
+        if self.world.programs.contains_key(program) {
+            return Ok(());
+        }
+        let detail = "this node serves no such program";
+        Err(Problem::field(Code::UnknownProgram, field, detail))
+    }
+}
+
+impl Step<'_> {
+    /// What can be seen without the store.
+    fn prepare(&self, line: Line) -> Result<Ready, Problem> {
+        let world = &self.service.world;
+        let key = &world.key;
+        match line {
+            Line::Contribution(contribution) => {
+                self.service.known_program("program", &contribution.program)?;
+                let program = world.programs.get(&contribution.program);
+                if !program.is_some_and(|program| program.tasks.contains_key(&contribution.task)) {
+                    let detail = "the program has no such task";
+                    return Err(Problem::field(Code::UnknownTask, "task", detail));
+                }
+                if contribution.uri.is_some() {
+                    let detail = "a contribution names the sha256 of an upload, no uri";
+                    return Err(Problem::field(Code::MediaPath, "media.uri", detail));
+                }
+                let (person, name) = (&contribution.contributor, &contribution.idempotency_key);
+                let id = key.contribution(person, name);
+                let identity = Some((id.mac, contribution.body));
+                let shard = id.bucket.shard(world.shards);
+                let item = What::Contribution { id, contribution, media: None, slot: None };
+                Ok(Ready { shard, item, identity })
+            }
+            Line::Consent(consent) => {
+                self.service.known_program("program", &consent.program)?;
+                let shard = key.bucket(&consent.contributor).shard(world.shards);
+                let identity =
+                    Some((grant_identity(&consent.contributor, &consent.grant), consent.body));
+                Ok(Ready { shard, item: What::Consent(consent), identity })
+            }
+            Line::Withdraw(withdraw) => {
+                if let Some(program) = &withdraw.program {
+                    self.service.known_program("program", program)?;
+                }
+                let shard = key.bucket(&withdraw.contributor).shard(world.shards);
+                let scope = match (&withdraw.grant, &withdraw.program) {
+                    (Some(grant), _) => Scope::Grant(grant.clone()),
+                    (None, Some(program)) => Scope::Program(program.clone()),
+                    (None, None) => Scope::All,
+                };
+                Ok(Ready { shard, item: What::Withdrawal(withdraw, scope), identity: None })
+            }
+        }
+    }
+
+    /// What has to be looked at: grants that are to be taken back.
+    async fn look(&mut self) -> Result<(), Problem> {
+        let mut given = HashSet::new();
+        let mut ready = Vec::with_capacity(self.ready.len());
+        for (nth, one) in std::mem::take(&mut self.ready) {
+            if let What::Consent(_) = &one.item {
+                given.extend(one.identity.map(|(name, _)| name));
+            }
+            if let What::Withdrawal(withdraw, Scope::Grant(grant)) = &one.item {
+                let name = grant_identity(&withdraw.contributor, grant);
+                let known = given.contains(&name) || {
+                    let found = self.service.ports.store.find(one.shard, vec![name]).await?;
+                    found.into_iter().flatten().next().is_some()
+                };
+                if !known {
+                    let detail = "this contributor never gave this grant";
+                    let problem = Problem::field(Code::UnknownGrant, "grant", detail);
+                    self.answers[nth] = Some(Err(problem));
+                    continue;
+                }
+            }
+            ready.push((nth, one));
+        }
+        self.ready = ready;
+        Ok(())
+    }
+
+    async fn write(&mut self) -> Result<(), Problem> {
+        if self.ready.is_empty() {
+            return Ok(());
+        }
+        self.take_slots().await?;
+        let (mut items, mut places) = (Vec::new(), Vec::new());
+        let mut shards = BTreeSet::new();
+        for (nth, one) in std::mem::take(&mut self.ready) {
+            let shard = one.shard;
+            shards.insert(shard);
+            let (item, durable, slot) = self.item(one)?;
+            items.push(item);
+            places.push((nth, shard, durable, slot));
+        }
+        let submitted = self.service.ports.store.submit(items).await?;
+        for shard in shards {
+            self.service.engine.notify(shard);
+        }
+        let mut unused: BTreeMap<ShardId, Vec<u64>> = BTreeMap::new();
+        for ((nth, shard, durable, slot), submitted) in places.into_iter().zip(submitted) {
+            if !matches!(submitted, Submitted::Accepted(_)) {
+                unused.entry(shard).or_default().extend(slot);
+            }
+            self.answers[nth] = Some(answer(durable, submitted));
+        }
+        for (shard, slots) in unused {
+            self.service.slots.give_back(shard, slots);
+        }
+        Ok(())
+    }
+
+    /// A data key's slot for every contribution.
+    async fn take_slots(&mut self) -> Result<(), Problem> {
+        let mut wanted: BTreeMap<ShardId, usize> = BTreeMap::new();
+        for (_, one) in &self.ready {
+            if let What::Contribution { slot: None, .. } = &one.item {
+                *wanted.entry(one.shard).or_default() += 1;
+            }
+        }
+        let mut slots = BTreeMap::new();
+        for (shard, count) in wanted {
+            slots.insert(shard, self.service.slots.take(shard, count).await?);
+        }
+        for (_, one) in &mut self.ready {
+            if let What::Contribution { slot: slot @ None, .. } = &mut one.item {
+                *slot = slots.get_mut(&one.shard).and_then(Vec::pop);
+            }
+        }
+        Ok(())
+    }
+
+    fn item(&self, one: Ready) -> Result<(Item, Durable, Option<u64>), Problem> {
+        let Ready { shard, item, identity } = one;
+        let (item, mark, durable, slot) = match item {
+            What::Contribution { id, contribution, media, slot } => {
+                let no_slot = || Problem::new(Code::Internal, "the key store gave no slot");
+                let slot = slot.ok_or_else(no_slot)?;
+                let submission = items::submission(id, contribution, media, slot, self.now);
+                let durable = Durable::Contribution { id, repeated: false };
+                (inbox::Item::Contribution(submission), None, durable, Some(slot))
+            }
+            What::Consent(consent) => {
+                let durable = Durable::Consent { grant: consent.grant.clone() };
+                (inbox::Item::Consent(items::consent(consent, self.now)), None, durable, None)
+            }
+            What::Withdrawal(withdraw, scope) => {
+                let key = self.service.world.key.contributor(&withdraw.contributor);
+                let mark = Mark { scope: scope.clone(), position: 0, at: self.now };
+                let contributor = withdraw.contributor;
+                let item = submission::Withdrawal { contributor, scope, at: self.now };
+                let durable = Durable::Withdrawal { at: self.now };
+                (inbox::Item::Withdrawal(item), Some((key, mark)), durable, None)
+            }
+        };
+        let (lane, item) = (item.lane(), encode(&item)?);
+        Ok((Item { shard, lane, item, identity, mark }, durable, slot))
+    }
+}
+
+fn answer(durable: Durable, submitted: Submitted) -> Answer {
+    match (submitted, durable) {
+        (Submitted::Accepted(_), durable) => Ok(durable),
+        (Submitted::Same(_), Durable::Contribution { id, .. }) => {
+            Ok(Durable::Contribution { id, repeated: true })
+        }
+        (Submitted::Same(_), durable) => Ok(durable),
+        (Submitted::Conflict(_), Durable::Contribution { .. }) => Err(reused().into()),
+        (Submitted::Conflict(_), _) => {
+            let problem = Problem::from(grant_reused());
+            Err(Problem { field: Some("grant".to_owned()), ..problem })
+        }
+        (Submitted::Full, _) => {
+            let detail = "as many contributions of this shard wait as are let in";
+            Err(Problem::new(Code::InboxFull, detail))
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! What the handlers share. All of it is ports and handles: it does not matter which store is
+//! behind them, nor which node runs the journeys.
+
+use crate::service::limits::{BATCHES_MAX, REQUESTS_MAX};
+use crate::service::problem::{Code, Problem};
+use crate::service::role::Caller;
+use crate::service::slots::Slots;
+use gristmill_actors::engine::{Engine, Ports};
+use gristmill_actors::ports::{LogStore, StoreError};
+use gristmill_workflows::shard::World;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+/// The service of one node.
+pub struct Service {
+    /// Programs, workflows and the key for ids.
+    pub world: Arc<World>,
+    /// Stores and clock.
+    pub ports: Ports,
+    /// The public log's objects.
+    pub log: Arc<dyn LogStore>,
+    /// The node's actors.
+    pub engine: Arc<Engine>,
+    /// Data keys that are not given out yet.
+    pub(super) slots: Slots,
+    /// Requests under way.
+    pub(super) requests: Semaphore,
+    /// Batches under way.
+    pub(super) batches: Arc<Semaphore>,
+    draining: AtomicBool,
+    failed: AtomicBool,
+}
+
+impl std::fmt::Debug for Service {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Service").field("draining", &self.draining).finish_non_exhaustive()
+    }
+}
+
+impl Service {
+    /// A service over a node that runs.
+    #[must_use]
+    pub fn new(
+        world: Arc<World>,
+        ports: Ports,
+        log: Arc<dyn LogStore>,
+        engine: Arc<Engine>,
+    ) -> Self {
+        Self {
+            slots: Slots::new(ports.keys.clone()),
+            world,
+            ports,
+            log,
+            engine,
+            requests: Semaphore::new(REQUESTS_MAX),
+            batches: Arc::new(Semaphore::new(BATCHES_MAX)),
+            draining: AtomicBool::new(false),
+            failed: AtomicBool::new(false),
+        }
+    }
+
+    /// Who calls, by the key given.
+    ///
+    /// # Errors
+    /// The [`Problem`] to answer with when a key is needed and this is none.
+    pub fn caller(&self, _given: Option<&str>) -> Result<Caller, Problem> {
+        Ok(Caller::open())
+    }
+
+    /// From now on nothing is taken in.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Release);
+    }
+
+    /// The node has ended by itself: nothing is acknowledged any more.
+    pub fn fail(&self) {
+        self.failed.store(true, Ordering::Release);
+    }
+
+    /// Whether new work is taken in.
+    ///
+    /// # Errors
+    /// The [`Problem`] to answer with if not.
+    pub fn takes_in(&self) -> Result<(), Problem> {
+        if self.draining.load(Ordering::Acquire) {
+            return Err(Problem::new(Code::Draining, "this node is being stopped"));
+        }
+        self.stands()
+    }
+
+    /// Whether what is written can still be acknowledged.
+    ///
+    /// # Errors
+    /// The [`Problem`] to answer with if not.
+    pub fn stands(&self) -> Result<(), Problem> {
+        if self.failed.load(Ordering::Acquire) {
+            let detail = "the node had to end and waits for its restart";
+            return Err(Problem::new(Code::StoreUnavailable, detail));
+        }
+        Ok(())
+    }
+
+    /// A permit of one of the bounds.
+    ///
+    /// # Errors
+    /// The [`Problem`] to answer with when there is none.
+    pub(super) fn permit<'a>(
+        bound: &'a Semaphore,
+        count: u32,
+        what: &str,
+    ) -> Result<SemaphorePermit<'a>, Problem> {
+        let busy = |_| Problem::new(Code::Busy, format!("too many {what} are under way"));
+        bound.try_acquire_many(count).map_err(busy)
+    }
+
+    /// The store answers.
+    ///
+    /// # Errors
+    /// What it says instead.
+    pub async fn probe(&self) -> Result<(), StoreError> {
+        let shard = gristmill_workflows::id::ShardId(0);
+        self.ports.store.find(shard, vec![[0; 16]]).await.map(|_| ())
+    }
+}
