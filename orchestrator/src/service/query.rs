@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn each_parameter_is_known_and_stands_once() {
-        let read = |query| Query::read(Some(query), &["a", "page_size"]);
+        let read = |query: &str| Query::read(Some(query), &["a", "page_size"]);
         assert_eq!(read("a=%EA%B0%80+b&page_size=7").unwrap().get("a"), Some("가 b"));
         assert_eq!(read("b=1").unwrap_err().code, Code::UnknownField);
         assert_eq!(read("a=1&a=2").unwrap_err().field.as_deref(), Some("a"));
