@@ -82,7 +82,7 @@ impl Registry {
         let definition = file
             .check(signatures)
             .map_err(|source| Error::Definition { workflow: workflow.clone(), source })?;
-        if self.workflows.keys().any(|pin| pin.name == workflow && pin.version == version) {
+        if self.workflows.keys().any(|pin| *pin.name == workflow && pin.version == version) {
             return Err(Error::Twice { workflow, version });
         }
         let mut stages = Vec::with_capacity(definition.stages.len());

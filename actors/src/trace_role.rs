@@ -1,15 +1,15 @@
 //! The role that sequences and publishes the public log on this node.
 //!
 //! Supervised by the node. Shards offer outbox rows; everything that waits is sequenced in one
-//! object, and the answers leave when that object is durable. Publishing follows at its own pace.
-//! If the role dies, `sequenced/` holds the truth, and shards offer again what was not answered.
+//! object, and the answers leave when that object is durable. Publishing follows at its own pace,
+//! beside sequencing. If the role dies, `sequenced/` holds the truth, and shards offer again what was not answered.
 
 use crate::contribution::tell;
 use crate::limits;
 use crate::shard::ShardMessage;
-use crate::trace_log::{self, TraceLog};
+use crate::trace_log::{self, TraceLog, Written};
 use gristmill_workflows::id::ShardId;
-use gristmill_workflows::sequencer::{Answer, Offer};
+use gristmill_workflows::sequencer::{Answer, Offer, Sequencer};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::watch;
 
@@ -24,18 +24,27 @@ pub enum LogMessage {
     Offer(Offer, ActorRef<ShardMessage>),
     /// A shard has committed the indices of everything below a position.
     Acknowledge(ShardId, u64),
-    /// The log is back from its work.
+    /// The log is back from sequencing.
     Worked(Box<Work>),
     /// Time to publish.
     Publish,
+    /// A publication was written, or failed.
+    Published(Box<Result<Written, trace_log::Error>>),
 }
 
-/// The log, what was done with it, and who waits for it.
+/// Whom to answer for an offer.
+#[derive(Debug)]
+struct Asker {
+    shard: ActorRef<ShardMessage>,
+    from: u64,
+    count: u64,
+}
+
+/// The log, what it answered, and who waits for it.
 pub struct Work {
     log: TraceLog,
-    offers: Vec<(Offer, ActorRef<ShardMessage>)>,
+    askers: Vec<Asker>,
     answers: Result<Vec<Answer>, trace_log::Error>,
-    published: Option<Result<(), trace_log::Error>>,
 }
 
 impl std::fmt::Debug for Work {
@@ -71,9 +80,15 @@ impl std::fmt::Debug for Arguments {
 #[derive(Debug)]
 pub struct State {
     log: Option<TraceLog>,
-    waiting: Vec<(Offer, ActorRef<ShardMessage>)>,
+    waiting: Vec<Offer>,
+    /// One for each offer that waits.
+    askers: Vec<Asker>,
     acknowledged: Vec<(ShardId, u64)>,
     publish_due: bool,
+    /// A publication is being written.
+    publishing: bool,
+    /// It is written, and the log is out.
+    written: Option<Result<Written, trace_log::Error>>,
     publish_set: bool,
     sizes: watch::Sender<LogSizes>,
 }
@@ -95,8 +110,11 @@ impl Actor for TraceRole {
         Ok(State {
             log: Some(log),
             waiting: Vec::new(),
+            askers: Vec::new(),
             acknowledged: Vec::new(),
             publish_due,
+            publishing: false,
+            written: None,
             publish_set: false,
             sizes,
         })
@@ -107,7 +125,7 @@ impl Actor for TraceRole {
         myself: ActorRef<Self::Msg>,
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
-        state.work(&myself);
+        state.work(&myself)?;
         Ok(())
     }
 
@@ -118,70 +136,92 @@ impl Actor for TraceRole {
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            LogMessage::Offer(offer, shard) => state.waiting.push((offer, shard)),
+            LogMessage::Offer(offer, shard) => state.offered(offer, shard),
             LogMessage::Acknowledge(shard, below) => state.acknowledged.push((shard, below)),
-            LogMessage::Worked(work) => state.worked(*work, &myself)?,
+            LogMessage::Worked(work) => state.worked(*work)?,
+            LogMessage::Published(written) => {
+                state.publishing = false;
+                state.written = Some(*written);
+            }
             LogMessage::Publish => {
                 state.publish_set = false;
                 state.publish_due = true;
             }
         }
-        state.work(&myself);
+        state.work(&myself)?;
         Ok(())
     }
 }
 
 impl State {
-    /// Hands the log to a task, unless it is out already or nothing is due.
-    fn work(&mut self, myself: &ActorRef<LogMessage>) {
-        if self.waiting.is_empty() && !self.publish_due {
-            return;
-        }
-        let Some(mut log) = self.log.take() else { return };
+    fn offered(&mut self, offer: Offer, shard: ActorRef<ShardMessage>) {
+        let (from, count) = (offer.from, offer.entries.len() as u64);
+        self.askers.push(Asker { shard, from, count });
+        self.waiting.push(offer);
+    }
+
+    /// With the log at hand: takes up what was published, begins the next publication if one is
+    /// due, and hands the log to a task if offers wait.
+    fn work(&mut self, myself: &ActorRef<LogMessage>) -> Result<(), trace_log::Error> {
+        let Some(mut log) = self.log.take() else { return Ok(()) };
         for (shard, below) in self.acknowledged.drain(..) {
             log.acknowledge(shard, below);
         }
-        let offers: Vec<Offer> = self.waiting.iter().map(|(offer, _)| offer.clone()).collect();
-        let fits = gristmill_workflows::sequencer::Sequencer::batch(&offers);
-        let mut offers = offers;
-        offers.truncate(fits);
-        let taken: Vec<_> = self.waiting.drain(..fits).collect();
-        let publish = std::mem::take(&mut self.publish_due);
+        if let Some(written) = self.written.take() {
+            log.finish(written)?;
+        }
+        if (self.publish_due || log.is_full()) && !self.publishing {
+            self.publish_due = false;
+            self.publish(&mut log, myself);
+        }
+        self.show(&log, myself);
+        if self.waiting.is_empty() || log.is_full() {
+            self.log = Some(log);
+            return Ok(());
+        }
+        let fits = Sequencer::batch(&self.waiting);
+        let offers: Vec<Offer> = self.waiting.drain(..fits).collect();
+        let askers: Vec<Asker> = self.askers.drain(..fits).collect();
         let myself = myself.clone();
         tokio::spawn(async move {
-            let answers =
-                if offers.is_empty() { Ok(Vec::new()) } else { log.sequence(offers).await };
-            let due = publish && answers.is_ok();
-            let published = if due { Some(log.publish().await.map(drop)) } else { None };
-            let work = Work { log, offers: taken, answers, published };
-            tell(&myself, LogMessage::Worked(Box::new(work)));
+            let answers = log.sequence(offers).await;
+            tell(&myself, LogMessage::Worked(Box::new(Work { log, askers, answers })));
+        });
+        Ok(())
+    }
+
+    fn publish(&mut self, log: &mut TraceLog, myself: &ActorRef<LogMessage>) {
+        let Some(publication) = log.begin() else { return };
+        self.publishing = true;
+        let myself = myself.clone();
+        tokio::spawn(async move {
+            let written = publication.write().await;
+            tell(&myself, LogMessage::Published(Box::new(written)));
         });
     }
 
-    fn worked(
-        &mut self,
-        work: Work,
-        myself: &ActorRef<LogMessage>,
-    ) -> Result<(), ActorProcessingErr> {
-        let Work { log, offers, answers, published } = work;
-        for ((offer, shard), answer) in offers.into_iter().zip(answers?) {
-            let count = offer.entries.len() as u64;
-            tell(&shard, ShardMessage::Sequenced { from: offer.from, count, answer });
+    fn worked(&mut self, work: Work) -> Result<(), trace_log::Error> {
+        let Work { log, askers, answers } = work;
+        for (asker, answer) in askers.into_iter().zip(answers?) {
+            let Asker { shard, from, count } = asker;
+            tell(&shard, ShardMessage::Sequenced { from, count, answer });
         }
-        if let Some(published) = published {
-            published?;
-        }
-        let sizes = sizes_of(&log);
-        self.sizes.send_replace(sizes);
         self.log = Some(log);
-        if sizes.published < sizes.sequenced && !std::mem::replace(&mut self.publish_set, true) {
+        Ok(())
+    }
+
+    /// Shows the sizes; where something is not published yet, sets the time for it.
+    fn show(&mut self, log: &TraceLog, myself: &ActorRef<LogMessage>) {
+        let sizes = sizes_of(log);
+        self.sizes.send_if_modified(|shown| std::mem::replace(shown, sizes) != sizes);
+        let due = sizes.published < sizes.sequenced && !self.publishing && !self.publish_due;
+        if due && !std::mem::replace(&mut self.publish_set, true) {
             let myself = myself.clone();
             tokio::spawn(async move {
                 tokio::time::sleep(limits::PUBLISH_EVERY).await;
                 tell(&myself, LogMessage::Publish);
             });
         }
-        Ok(())
     }
 }
 

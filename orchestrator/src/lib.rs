@@ -44,4 +44,10 @@ pub mod trace_verify;
 mod verbs;
 
 pub use app::main_with;
+
 pub use gristmill_actors::stages;
+
+/// Journeys are made and dropped on every thread by the thousand: the allocator of the C library
+/// spends a quarter of a node's time on that, and keeps what it was given in pieces.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

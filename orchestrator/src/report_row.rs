@@ -118,7 +118,7 @@ impl Row {
         let price = journey.price.as_ref();
         let withdrawn = journey.withdrawn.as_ref();
         Ok(Self {
-            workflow: Some(journey.workflow.name.clone()),
+            workflow: Some(journey.workflow.name.to_string()),
             state: journey.state.as_str(),
             reason: match &journey.state {
                 State::Rejected(reason) => Some(reason.as_str().to_owned()),

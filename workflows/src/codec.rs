@@ -119,6 +119,8 @@ pub fn decode<R: Record>(bytes: &[u8]) -> Result<R, Error> {
     if used == payload.len() && header[3] == R::VERSION { Ok(record) } else { Err(malformed) }
 }
 
+pub(crate) mod byte_strings;
+
 #[cfg(test)]
 mod records;
 

@@ -80,7 +80,7 @@ pub struct Commit {
 
 /// Entries of one commit, in outbox order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OutboxRow(pub Vec<Vec<u8>>);
+pub struct OutboxRow(#[serde(with = "crate::codec::byte_strings")] pub Vec<Vec<u8>>);
 
 impl Record for OutboxRow {
     const SCHEMA: u8 = 3;

@@ -9,12 +9,13 @@ use crate::program::Program;
 use crate::submission::{Consent, Mark, Modality, Scope, Submission};
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// One consent and the arrival number it took effect at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grant {
-    /// What was agreed to.
-    pub consent: Consent,
+    /// What was agreed to; shared by the copies that a decision makes.
+    pub consent: Arc<Consent>,
     /// Its place in the shard's order.
     pub position: Arrival,
 }
@@ -96,7 +97,7 @@ impl Contributor {
         if full || self.grants.len() >= limits::GRANTS_MAX {
             return Err(TooManyGrants);
         }
-        self.grants.push(Grant { consent, position });
+        self.grants.push(Grant { consent: Arc::new(consent), position });
         Ok(())
     }
 
@@ -172,7 +173,7 @@ impl Contributor {
         if consent.program != program.id {
             return Err(Refusal::NoGrant);
         }
-        if consent.terms != program.terms {
+        if *consent.terms != program.terms {
             return Err(Refusal::Terms);
         }
         if !consent.purposes.contains(&program.purpose) {

@@ -9,6 +9,7 @@ use crate::request::RequestKind;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Whether a stage may be repeated freely.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -87,7 +88,7 @@ pub struct Stage {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct WorkflowRef {
     /// The workflow's name.
-    pub name: String,
+    pub name: Arc<str>,
     /// Its version.
     pub version: u32,
     /// Names, stage versions, schemas and settings.
@@ -192,7 +193,10 @@ impl File {
             stages.push(Stage { signature, policy, requests, settings });
         }
         let hash = pin(&self.name, self.version, &stages);
-        Ok(Definition { pin: WorkflowRef { name: self.name, version: self.version, hash }, stages })
+        Ok(Definition {
+            pin: WorkflowRef { name: self.name.into(), version: self.version, hash },
+            stages,
+        })
     }
 }
 

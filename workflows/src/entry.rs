@@ -43,6 +43,24 @@ pub fn commitment(salt: &[u8; 32], field: &str, value: &Value) -> String {
     STANDARD.encode(mac)
 }
 
+/// The same of a value whose serde form is canonical: a text, a whole number up to 2^53 - 1, or a
+/// struct of such whose fields stand in the order of their keys.
+fn committed(key: &DataKey, entry: &str, field: &str, value: &impl Serialize) -> String {
+    let mac = hmac(
+        &key.salt(entry, field),
+        &[b"trace-commit/v1\0", field.as_bytes(), b"\0", &bytes(value)],
+    );
+    STANDARD.encode(mac)
+}
+
+/// [`Terms`] in the order of its keys.
+#[derive(Serialize)]
+struct CanonicalTerms<'a> {
+    sha256: &'a str,
+    uri: &'a str,
+    version: &'a str,
+}
+
 /// A committed field: its name and value.
 pub type Opened = (&'static str, Value);
 
@@ -113,17 +131,21 @@ pub struct Contribution<'a> {
 
 /// The bytes of a `contribution` entry.
 pub fn contribution(key: &IdKey, data_key: &DataKey, entry: &Contribution<'_>) -> Vec<u8> {
-    let fields = contribution_fields(entry.submission, entry.grant, entry.terms);
-    let [contributor, grant, media, terms] = fields
-        .map(|(field, value)| commitment(&data_key.salt("contribution", field), field, &value));
+    let kind = "contribution";
+    let media = entry.submission.media.as_ref().map(|media| hex(&media.sha256));
+    let Terms { version, sha256, uri } = entry.terms;
+    let contributor = committed(data_key, kind, "contributor", &entry.submission.contributor);
+    let grant = committed(data_key, kind, "grant", &entry.grant);
+    let media = committed(data_key, kind, "media", &media);
+    let terms = committed(data_key, kind, "terms", &CanonicalTerms { sha256, uri, version });
     bytes(&ContributionEntry {
         capped: entry.price.capped.as_str(),
         card: entry.card,
         commit: Commit4 { contributor, grant, media, terms },
         currency: entry.currency,
         demand_bp: entry.price.demand_bp,
-        id: key.public("contribution", &entry.submission.id.to_string()),
-        kind: "contribution",
+        id: key.public(kind, &entry.submission.id.to_string()),
+        kind,
         micro: entry.price.micro,
         modality: entry.submission.modality.as_str(),
         quality_bp: entry.price.quality_bp,
@@ -179,9 +201,9 @@ pub struct Payout<'a> {
 
 /// The bytes of a `payout` entry.
 pub fn payout(key: &IdKey, data_key: &DataKey, entry: &Payout<'_>) -> Vec<u8> {
-    let fields = payout_fields(entry.account, entry.carry, entry.id);
-    let [account, carry, reference] =
-        fields.map(|(field, value)| commitment(&data_key.salt(entry.id, field), field, &value));
+    let account = committed(data_key, entry.id, "account", &entry.account);
+    let carry = committed(data_key, entry.id, "carry", &entry.carry);
+    let reference = committed(data_key, entry.id, "reference", &entry.id);
     bytes(&PayoutEntry {
         cause: entry.cause,
         commit: Commit3 { account, carry, reference },

@@ -80,7 +80,10 @@ pub struct ContributorKey(pub [u8; 16]);
 
 /// The node's secret for ids (`keys/id.key`, 32 bytes).
 #[derive(Clone)]
-pub struct IdKey([u8; 32]);
+pub struct IdKey {
+    /// The key, taken in: that is half of the work of a short message.
+    keyed: Hmac<Sha256>,
+}
 
 impl fmt::Debug for IdKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -91,24 +94,28 @@ impl fmt::Debug for IdKey {
 impl IdKey {
     /// Wraps the 32 secret bytes.
     pub fn new(bytes: [u8; 32]) -> Self {
-        Self(bytes)
+        Self { keyed: keyed(&bytes) }
+    }
+
+    fn mac(&self, parts: &[&[u8]]) -> [u8; 32] {
+        finish(self.keyed.clone(), parts)
     }
 
     /// The contributor's bucket.
     pub fn bucket(&self, contributor: &str) -> Bucket {
-        let mac = hmac(&self.0, &[b"bucket\0", contributor.as_bytes()]);
+        let mac = self.mac(&[b"bucket\0", contributor.as_bytes()]);
         Bucket(u16::from_be_bytes([mac[0], mac[1]]))
     }
 
     /// The contribution id of (contributor, idempotency key): contract.md, Trace.
     pub fn contribution(&self, contributor: &str, idempotency_key: &str) -> ContributionId {
-        let mac = hmac(&self.0, &[contributor.as_bytes(), b"\0", idempotency_key.as_bytes()]);
+        let mac = self.mac(&[contributor.as_bytes(), b"\0", idempotency_key.as_bytes()]);
         ContributionId { bucket: self.bucket(contributor), mac: first16(&mac) }
     }
 
     /// The key of the contributor's row.
     pub fn contributor(&self, contributor: &str) -> ContributorKey {
-        ContributorKey(first16(&hmac(&self.0, &[b"contributor\0", contributor.as_bytes()])))
+        ContributorKey(first16(&self.mac(&[b"contributor\0", contributor.as_bytes()])))
     }
 
     /// The id of a payout: from (contribution, cause, try), never from an attempt of a stage.
@@ -117,29 +124,36 @@ impl IdKey {
         let number = number.to_be_bytes();
         let parts: [&[u8]; 6] =
             [b"payout\0", name.as_bytes(), b"\0", cause.as_bytes(), b"\0", &number];
-        format!("p{:04x}{}", contribution.bucket.0, hex(&first16(&hmac(&self.0, &parts))))
+        format!("p{:04x}{}", contribution.bucket.0, hex(&first16(&self.mac(&parts))))
     }
 
     /// The account at the rail that stands for a contributor.
     pub fn account(&self, contributor: &str) -> String {
-        format!("a{}", hex(&first16(&hmac(&self.0, &[b"account\0", contributor.as_bytes()]))))
+        format!("a{}", hex(&first16(&self.mac(&[b"account\0", contributor.as_bytes()]))))
     }
 
     /// A secret that stands in for a destroyed data key.
     pub fn blind(&self, contribution: ContributionId) -> [u8; 32] {
-        hmac(&self.0, &[b"blind\0", contribution.to_string().as_bytes()])
+        self.mac(&[b"blind\0", contribution.to_string().as_bytes()])
     }
 
     /// The public id of an entry: 32 hex of HMAC-SHA256(id.key, "trace" 0x00 kind 0x00 id).
     pub fn public(&self, kind: &str, internal: &str) -> String {
         let parts: [&[u8]; 4] = [b"trace\0", kind.as_bytes(), b"\0", internal.as_bytes()];
-        hex(&first16(&hmac(&self.0, &parts)))
+        hex(&first16(&self.mac(&parts)))
     }
 }
 
 /// HMAC-SHA256 (RFC 2104) over the parts, one after the other.
 pub fn hmac(key: &[u8; 32], parts: &[&[u8]]) -> [u8; 32] {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes a key of any length");
+    finish(keyed(key), parts)
+}
+
+fn keyed(key: &[u8; 32]) -> Hmac<Sha256> {
+    Hmac::new_from_slice(key).expect("HMAC takes a key of any length")
+}
+
+fn finish(mut mac: Hmac<Sha256>, parts: &[&[u8]]) -> [u8; 32] {
     for part in parts {
         mac.update(part);
     }

@@ -14,6 +14,7 @@ use crate::request::{Cause, Reason, Wait};
 use crate::submission::{Scope, Submission, Terms};
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// Where a journey stands. `queued` has no row of its own: it is an item in an inbox.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,7 +72,7 @@ pub struct Held {
     /// Its place in the shard's order.
     pub position: Arrival,
     /// The terms it was given under.
-    pub terms: Terms,
+    pub terms: Arc<Terms>,
 }
 
 /// An entry of the public log: its outbox position, and its index once the log has said it.
@@ -198,8 +199,8 @@ pub enum EventKind {
 pub struct Journey {
     /// Its place in the shard's order.
     pub arrival: Arrival,
-    /// As handed in.
-    pub submission: Submission,
+    /// As handed in; shared by the copies that a decision makes.
+    pub submission: Arc<Submission>,
     /// What it runs.
     pub workflow: WorkflowRef,
     /// Where it stands.
@@ -249,7 +250,7 @@ impl Journey {
         Self {
             arrival,
             since: submission.at,
-            submission,
+            submission: Arc::new(submission),
             workflow,
             state: State::Moving,
             stage: 0,

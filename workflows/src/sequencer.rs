@@ -11,8 +11,6 @@ use crate::limits;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-mod entry_bytes;
-
 /// Entries that a shard offers: the outbox row that begins at `from`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Offer {
@@ -23,7 +21,7 @@ pub struct Offer {
     /// Outbox position of the first entry.
     pub from: u64,
     /// The entries' exact bytes.
-    #[serde(with = "entry_bytes")]
+    #[serde(with = "crate::codec::byte_strings")]
     pub entries: Vec<Vec<u8>>,
 }
 

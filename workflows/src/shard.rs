@@ -48,7 +48,7 @@ pub struct World {
 impl World {
     /// The newest version of a workflow by name.
     pub fn newest(&self, name: &str) -> Option<&Arc<Definition>> {
-        let named = self.workflows.values().filter(|definition| definition.pin.name == name);
+        let named = self.workflows.values().filter(|definition| &*definition.pin.name == name);
         named.max_by_key(|definition| definition.pin.version)
     }
 }

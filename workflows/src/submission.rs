@@ -3,6 +3,7 @@
 use crate::id::{Arrival, ContributionId};
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// What kind of thing was handed in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -94,7 +95,7 @@ pub struct Consent {
     /// Which kinds of media.
     pub modalities: Vec<Modality>,
     /// Under which text.
-    pub terms: Terms,
+    pub terms: Arc<Terms>,
     /// When it ends by itself.
     pub expires_at: Option<Timestamp>,
     /// When intake made it durable.

@@ -41,7 +41,7 @@ fn what_is_shipped_holds_together() {
     let programs = load_programs(None).unwrap();
     let files = load_workflows(None).unwrap();
     let registry = check(&stage_types(&[]), &files, &programs).unwrap();
-    let mut names: Vec<&str> = registry.workflows().map(|w| w.pin.name.as_str()).collect();
+    let mut names: Vec<&str> = registry.workflows().map(|w| &*w.pin.name).collect();
     names.sort_unstable();
     assert_eq!(names, ["contribution", "engine"]);
     for workflow in registry.workflows() {

@@ -35,7 +35,7 @@ pub(crate) fn consent(consent: Consent, at: Timestamp) -> submission::Consent {
         program: consent.program,
         purposes: consent.purposes,
         modalities: consent.modalities,
-        terms: consent.terms,
+        terms: consent.terms.into(),
         expires_at: consent.expires_at,
         at,
     }

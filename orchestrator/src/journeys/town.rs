@@ -78,7 +78,7 @@ impl Town {
         let submission = self.submission(contributor, idempotency_key);
         let id = submission.id;
         let arrival = self.submit(submission.clone()).await;
-        let workflow = WorkflowRef { name: "engine".to_owned(), version: 1, hash: [2; 16] };
+        let workflow = WorkflowRef { name: "engine".into(), version: 1, hash: [2; 16] };
         let mut journey = Journey::begin(arrival, submission, workflow);
         change(&mut journey);
         let done = journey.state.is_terminal();

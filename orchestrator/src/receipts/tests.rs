@@ -10,7 +10,7 @@ use gristmill_workflows::journey::{Accepted, Held, Logged, Payout, State};
 use gristmill_workflows::price::{Capped, Price};
 use gristmill_workflows::submission::Terms;
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 /// Data keys in memory: slot n holds n in every byte, unless it was destroyed.
 #[derive(Debug, Default)]
@@ -85,7 +85,7 @@ impl Published {
             let mut bytes = Vec::new();
             let id = town
                 .journey(&person, "a", |journey| {
-                    journey.submission.data_key = nth as u64;
+                    Arc::make_mut(&mut journey.submission).data_key = nth as u64;
                     fill(journey, first, &terms, &town.key);
                     let data_key = DataKey([u8::try_from(nth).unwrap(); 32]);
                     let contribution = entry::Contribution {
@@ -148,7 +148,7 @@ impl Published {
 
 fn fill(journey: &mut Journey, index: u64, terms: &Terms, key: &gristmill_workflows::id::IdKey) {
     journey.price = Some(("KRW".to_owned().try_into().unwrap(), price()));
-    journey.held = Some(Held { grant: "g-1".to_owned(), position: 1, terms: terms.clone() });
+    journey.held = Some(Held { grant: "g-1".to_owned(), position: 1, terms: terms.clone().into() });
     let logged = |index| Logged { position: index, index: Some(index) };
     let scorer = "fixed/1".to_owned();
     journey.accepted = Some(Accepted { at: AT, card: 0, scorer, entry: logged(index) });

@@ -68,7 +68,7 @@ fn consent() -> Consent {
         program: "seoul".into(),
         purposes: vec!["training".into()],
         modalities: vec![Modality::Voice, Modality::Image, Modality::Video, Modality::None],
-        terms: terms(),
+        terms: terms().into(),
         expires_at: Some(Timestamp(9)),
         at: Timestamp(1),
     }
@@ -87,7 +87,7 @@ fn journey() -> Journey {
     journey.failed_attempts = 3;
     journey.outputs = vec![(0, b"{}".to_vec())];
     journey.signals = vec!["ready".into()];
-    journey.held = Some(Held { grant: "g-1".into(), position: 8, terms: terms() });
+    journey.held = Some(Held { grant: "g-1".into(), position: 8, terms: terms().into() });
     let price = Price {
         units: 3200,
         score: 8123,
@@ -183,7 +183,7 @@ fn rows_of_a_shard_have_their_golden_bytes() {
     let mark = Mark { scope: Scope::Grant("g-1".into()), position: 9, at: Timestamp(4) };
     holds("mark", &mark);
     let contributor = Contributor {
-        grants: vec![Grant { consent: consent(), position: 8 }],
+        grants: vec![Grant { consent: consent().into(), position: 8 }],
         marks: vec![mark],
         days: vec![DayCount { program: "seoul".into(), day: 20_000, micro: 3 }],
         counters: vec![("fraud".into(), 1)],

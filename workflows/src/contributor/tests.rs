@@ -52,7 +52,7 @@ fn consent(grant: &str, at: u64) -> Consent {
         program: "p".into(),
         purposes: vec!["other".into(), "training".into()],
         modalities: vec![Modality::Image, Modality::Voice],
-        terms: terms("1"),
+        terms: terms("1").into(),
         expires_at: None,
         at: Timestamp(at),
     }
@@ -87,7 +87,7 @@ fn a_grant_covers_only_what_it_names() {
     let cases = [
         (good(), Ok("g")),
         (Consent { program: "q".into(), ..good() }, Err(Refusal::NoGrant)),
-        (Consent { terms: terms("2"), ..good() }, Err(Refusal::Terms)),
+        (Consent { terms: terms("2").into(), ..good() }, Err(Refusal::Terms)),
         (Consent { purposes: vec!["other".into()], ..good() }, Err(Refusal::Purpose)),
         (Consent { modalities: vec![Modality::Image], ..good() }, Err(Refusal::Modality)),
         (Consent { expires_at: Some(NOW), ..good() }, Err(Refusal::Expired)),
@@ -198,7 +198,7 @@ fn grants_have_a_bound_in_number_and_in_bytes() {
     let long = |n: u64| Consent {
         grant: format!("{n:0128}"),
         purposes: vec!["x".repeat(limits::NAME_BYTES_MAX); limits::GRANT_LIST_MAX],
-        terms: Terms { uri: "u".repeat(limits::URI_BYTES_MAX), ..terms("1") },
+        terms: Terms { uri: "u".repeat(limits::URI_BYTES_MAX), ..terms("1") }.into(),
         ..consent("", n)
     };
     let taken = (0..1000).take_while(|n| contributor.give(long(*n), *n).is_ok()).count();

@@ -99,3 +99,51 @@ fn an_opening_opens_its_commitment_and_no_other() {
     assert_ne!(salt, data_key.salt("contribution", "grant"));
     assert_ne!(salt, data_key.salt("p0000", "contributor"));
 }
+
+#[test]
+fn commitments_are_those_of_the_canonical_form_whatever_the_text() {
+    let (key, data_key) = (IdKey::new([7; 32]), DataKey([3; 32]));
+    let odd = "\u{0}\u{1f}\u{7f}\"\\/\u{8}\u{c}\n\r\t한글 \u{2028}\u{1f600}";
+    let submission = Submission { contributor: odd.into(), media: None, ..submission(&key) };
+    let terms = Terms { version: odd.into(), sha256: odd.into(), uri: odd.into() };
+    let paid = Payout {
+        id: odd,
+        cause: "acceptance",
+        of: 1,
+        minor: 1,
+        currency: "KRW",
+        rail: "sandbox",
+        account: odd,
+        carry: (1 << 53) - 1,
+    };
+    let price = Price {
+        units: 1,
+        score: 1,
+        rate_micro: 1,
+        quality_bp: 1,
+        demand_bp: 1,
+        capped: Capped::None,
+        micro: 1,
+    };
+    let accepted = Contribution {
+        submission: &submission,
+        grant: odd,
+        terms: &terms,
+        card: 0,
+        price: &price,
+        currency: "KRW",
+        scorer: "s",
+        workflow: "w",
+    };
+    let check = |entry: Vec<u8>, name: &str, fields: &[Opened]| {
+        let entry: Value = serde_json::from_slice(&entry).unwrap();
+        for (field, value) in fields {
+            let expected = commitment(&data_key.salt(name, field), field, value);
+            assert_eq!(entry["commit"][field], expected, "{field}");
+        }
+    };
+    let fields = contribution_fields(&submission, odd, &terms);
+    check(contribution(&key, &data_key, &accepted), "contribution", &fields);
+    let fields = payout_fields(paid.account, paid.carry, paid.id);
+    check(payout(&key, &data_key, &paid), paid.id, &fields);
+}

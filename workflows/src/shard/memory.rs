@@ -136,7 +136,7 @@ impl Shard {
         let program = self.world.programs.get(&submission.program);
         let workflow = program.and_then(|program| self.world.newest(&program.workflow));
         workflow.map_or_else(
-            || WorkflowRef { name: String::new(), version: 0, hash: [0; 16] },
+            || WorkflowRef { name: "".into(), version: 0, hash: [0; 16] },
             |definition| definition.pin.clone(),
         )
     }

@@ -224,7 +224,7 @@ impl World {
         let price =
             Price { units, score: 8000, rate_micro: 30_000, quality_bp, demand_bp, capped, micro };
         journey.reserved = Some(Reserved { card: 0, day: None });
-        journey.held = Some(Held { grant: "g-1".into(), position: 1, terms: terms() });
+        journey.held = Some(Held { grant: "g-1".into(), position: 1, terms: terms().into() });
         self.moved(shard, journey, Account::Reserved, Payable, micro);
         let bytes = contribution(&self.key, journey, &price);
         journey.price = Some((won(), price));

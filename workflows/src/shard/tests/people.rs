@@ -35,7 +35,7 @@ impl Town {
             program: program.to_owned(),
             purposes: vec!["training".into()],
             modalities: vec![Modality::Voice],
-            terms: terms(),
+            terms: terms().into(),
             expires_at: Some(end),
             at: self.now,
         };

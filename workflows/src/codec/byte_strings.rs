@@ -1,4 +1,4 @@
-//! Entries as whole byte strings: serde's own form of `Vec<Vec<u8>>` goes byte by byte.
+//! Byte strings as whole byte strings: serde's own form of `Vec<Vec<u8>>` goes byte by byte.
 
 use serde::de::{Deserializer, Error, Visitor};
 use serde::{Deserialize, Serializer};
@@ -30,14 +30,14 @@ impl<'de> Deserialize<'de> for ByteBuf {
     }
 }
 
-pub(super) fn serialize<S: Serializer>(
+pub(crate) fn serialize<S: Serializer>(
     entries: &[Vec<u8>],
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(entries.iter().map(|entry| Bytes(entry)))
 }
 
-pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Vec<Vec<u8>>, D::Error> {
     let entries = Vec::<ByteBuf>::deserialize(deserializer)?;
