@@ -131,7 +131,7 @@ pub async fn list(
         if items.iter().any(|known| known.grant == consent.grant) {
             continue;
         }
-        let grant = Grant { consent, position };
+        let grant = Grant { consent: consent.into(), position };
         items.push(Listed { state: "pending", ..listed(&row, &grant) });
     }
     json(StatusCode::OK, &List { items, next_page_token: None })
@@ -169,7 +169,7 @@ fn listed(row: &Contributor, grant: &Grant) -> Listed {
         program: consent.program.clone(),
         purposes: consent.purposes.clone(),
         modalities: consent.modalities.iter().map(|modality| modality.as_str()).collect(),
-        terms: consent.terms.clone(),
+        terms: (*consent.terms).clone(),
         given_at: consent.at.rfc3339(),
         expires_at: consent.expires_at.map(|at| at.rfc3339()),
         withdrawn_at: mark.map(|mark| mark.at.rfc3339()),
