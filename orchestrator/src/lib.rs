@@ -31,6 +31,7 @@ pub mod media_workers;
 pub mod opened;
 mod progress;
 pub mod receipt_check;
+mod receipt_files;
 pub mod receipts;
 pub mod report;
 pub mod report_row;

@@ -5,6 +5,7 @@ use crate::embedded_store::{self, EmbeddedStore};
 use crate::key_files::KeyFiles;
 use crate::log_files::LogFiles;
 use crate::media_files::MediaFiles;
+use crate::receipt_files::MediaAndReceipts;
 use gristmill_actors::engine::Ports;
 use gristmill_actors::ports::{Clock, ContentIndex, KeyStore, LogStore, MediaStore, ShardStore};
 use std::path::{Path, PathBuf};
@@ -96,7 +97,9 @@ impl Opened {
         let store: Arc<dyn ShardStore> = self.store.clone();
         let content: Arc<dyn ContentIndex> = self.store.clone();
         let keys: Arc<dyn KeyStore> = self.keys.clone();
-        let media: Arc<dyn MediaStore> = self.media.clone();
+        let receipts = self.dir.receipts();
+        let media: Arc<dyn MediaStore> =
+            Arc::new(MediaAndReceipts { media: self.media.clone(), receipts });
         Ports { store, content, keys, media, clock }
     }
 

@@ -4,6 +4,7 @@
 use crate::data_dir::DataDir;
 use crate::journeys::{self, Found, Indices};
 use crate::log_folder::LogFolder;
+use crate::receipt_files;
 use gristmill_actors::ports::{KeyStore, ShardStore, StoreError};
 use gristmill_trace::checkpoint::Checkpoint;
 use gristmill_trace::limits::TILE_WIDTH;
@@ -170,6 +171,7 @@ impl<'a> Receipts<'a> {
         }
         wanted.sort_by_key(|one| one.index);
         let files = self.prove(batch, &keys, &wanted)?;
+        self.note(batch, &wanted)?;
         self.save(&files)?;
         for one in &wanted {
             if let Ok(paths) = &mut made[one.nth].paths {
@@ -187,14 +189,14 @@ impl<'a> Receipts<'a> {
 
     fn contribution(&self, nth: usize, index: u64, journey: &Journey) -> Wanted {
         let id = journey.submission.id.to_string();
-        let file = format!("{FOLDER}/{id}.contribution.tlog-proof");
+        let file = format!("{FOLDER}/{id}.{}", receipt_files::ENDINGS[0]);
         let public = self.key.public("contribution", &id);
         Wanted { nth, index, file, public, what: What::Contribution }
     }
 
     fn payout(&self, nth: usize, index: u64, journey: &Journey, paid: usize) -> Wanted {
         let id = journey.submission.id.to_string();
-        let file = format!("{FOLDER}/{id}.payout.tlog-proof");
+        let file = format!("{FOLDER}/{id}.{}", receipt_files::ENDINGS[1]);
         let public = self.key.public("payout", &journey.payouts[paid].id);
         Wanted { nth, index, file, public, what: What::Payout(paid) }
     }
@@ -238,6 +240,18 @@ impl<'a> Receipts<'a> {
             files.push((one.file.as_str(), receipt.format()));
         }
         Ok(files)
+    }
+
+    /// Notes which slots open what is about to be written for the first time.
+    fn note(&self, batch: &[Found], wanted: &[Wanted]) -> Result<(), Error> {
+        let fresh = wanted.iter().filter(|one| !self.dir.join(&one.file).exists());
+        let written: Vec<(u64, ContributionId)> = fresh
+            .map(|one| batch[one.nth].submission())
+            .map(|submission| (submission.data_key, submission.id))
+            .collect();
+        let folder = self.dir.join(FOLDER);
+        receipt_files::note(&folder, &written)
+            .map_err(|source| Error::File { path: folder, source })
     }
 
     fn save(&self, files: &[(&str, String)]) -> Result<(), Error> {
@@ -285,7 +299,7 @@ fn extra(journey: &Journey, what: &What, entry: &[u8], key: &DataKey) -> Option<
 
 /// One file, whole or not at all.
 fn replace(folder: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let temporary = folder.join(".tmp");
+    let temporary = folder.join(receipt_files::TEMPORARY);
     File::create(&temporary)?.write_all(bytes)?;
     fs::rename(&temporary, path)
 }

@@ -5,6 +5,7 @@ mod audit;
 mod author;
 mod bad_input;
 mod data_dir;
+mod erasure;
 mod example;
 mod go;
 mod kills;
