@@ -23,6 +23,8 @@ use tokio::time::{Instant, timeout};
 
 /// Pause after the first start that failed; it doubles with every further one.
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
+/// The allocator's address space grows by this many KiB: its default is all that a worker may have.
+const ARENA: (&str, &str) = ("MIMALLOC_ARENA_RESERVE", "65536");
 
 /// Longest pause between starts.
 const LAST_BACKOFF: Duration = Duration::from_secs(10);
@@ -219,6 +221,7 @@ impl MediaWorkers {
     async fn launch(&self) -> Result<Worker, StartError> {
         let mut child = Command::new(&self.program)
             .args(&self.arguments)
+            .env(ARENA.0, ARENA.1)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)

@@ -20,8 +20,8 @@ pub(super) const WATCH_EVERY: Duration = Duration::from_secs(1);
 /// Free bytes below which an error of the engine that names no cause is taken for a full disk: a
 /// table and a journal of the sizes below do not fit any more.
 pub(super) const FULL_BELOW_BYTES: u64 = 96 << 20;
-/// Bytes of the block cache.
-pub(super) const CACHE_BYTES: u64 = 256 << 20;
+/// Bytes of the block cache: with the window and the tables in memory a node stays below 600 MB.
+pub(super) const CACHE_BYTES: u64 = 128 << 20;
 /// Threads that flush and compact.
 pub(super) const WORKER_THREADS: usize = 2;
 /// Bytes of all journals; what a start replays.
