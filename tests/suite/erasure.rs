@@ -211,7 +211,10 @@ fn the_same_manifest_again_neither_imports_the_media_nor_revives_the_grant() {
     more.media("away", "late", "street-photo", "image", "photo-03.jpg");
     let late = run(&dir, &more);
     let late = late.journey("late");
-    assert_eq!((late.state.as_str(), late.reason.as_deref()), ("rejected", Some("grant_withdrawn")));
+    assert_eq!(
+        (late.state.as_str(), late.reason.as_deref()),
+        ("rejected", Some("grant_withdrawn"))
+    );
     assert!(blobs(&dir) == blobs_before, "a refused contribution left its blob");
     let _verdict = assert_audited(&Gristmill::command(), &dir, None);
 }

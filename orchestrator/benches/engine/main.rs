@@ -1,7 +1,11 @@
 //! The engine program through all five stages, everything else real: one actor a contribution, the
 //! fsynced embedded store, ledger, Trace to a published checkpoint, the sandbox rail over loopback
-//! HTTP. `cargo bench -p gristmill --bench engine -- [ITEMS]`; `orchestrator/docs/performance.md`
-//! says how to read it.
+//! HTTP; then the same node at a light load, and what the machine can do at all in the same run.
+//! `cargo bench -p gristmill --bench engine -- [ITEMS]`; `orchestrator/docs/performance.md` says how
+//! to read it.
+
+mod light;
+mod reference;
 
 use gristmill::clock::SystemClock;
 use gristmill::embedded_store::Options;
@@ -27,8 +31,8 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-const PROGRAM: &str = include_str!("../../workflows/programs/engine.toml");
-const WORKFLOW: &str = include_str!("../../workflows/engine.toml");
+const PROGRAM: &str = include_str!("../../../workflows/programs/engine.toml");
+const WORKFLOW: &str = include_str!("../../../workflows/engine.toml");
 const SHARDS: u16 = 16;
 const WINDOW: usize = 8192;
 
@@ -93,7 +97,16 @@ async fn bench(items: u64, folder: &Path) -> Result<(), Box<dyn Error>> {
     let log = TraceLog::open(opened.log_store(), opened.dir.trace_key().clone()).await?;
     let start = Instant::now();
     let (owner, window, place) = (1, WINDOW, None);
-    let parts = Parts { world, registry, ports, log, payouts, owner, window, place };
+    let parts = Parts {
+        world: world.clone(),
+        registry,
+        ports: ports.clone(),
+        log,
+        payouts,
+        owner,
+        window,
+        place,
+    };
     let rail = Arc::new(HttpRail::new(&sandbox.url(), sandbox_profile())?);
     let node = Node::start(parts, rail).await?;
     node.rest(60_000).await?;
@@ -102,6 +115,10 @@ async fn bench(items: u64, folder: &Path) -> Result<(), Box<dyn Error>> {
     rate("settled, published", glance.settled, took);
     println!("{glance:?}");
     println!("{:?}", node.engine().counters);
+    reference::sizes(&data)?;
+    let light = light::Load { node: &node, ports: &ports, world: &world, program: &program };
+    light.run().await?;
+    reference::rates(folder)?;
     if !node.stop(Duration::from_secs(10)).await {
         return Err("the node did not stop in order".into());
     }
@@ -124,11 +141,15 @@ fn manifest(items: u64, program: &Program) -> String {
         let consent = serde_json::json!({"consent": {"contributor": format!("c{n}"),
             "program": program.id, "purposes": [program.purpose], "modalities": ["none"],
             "terms": terms}});
-        let item = serde_json::json!({"contributor": format!("c{n}"), "idempotency_key": "1",
-            "program": program.id, "task": "none", "modality": "none"});
+        let item = item(&format!("c{n}"), "1", program);
         if writeln!(text, "{consent}\n{item}").is_err() {
             break;
         }
     }
     text
+}
+
+fn item(contributor: &str, key: &str, program: &Program) -> serde_json::Value {
+    serde_json::json!({"contributor": contributor, "idempotency_key": key,
+        "program": program.id, "task": "none", "modality": "none"})
 }
