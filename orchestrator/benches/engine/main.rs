@@ -27,7 +27,7 @@ use gristmill_workflows::submission::Modality;
 use std::error::Error;
 use std::fmt::Write as _;
 use std::io::Cursor;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -87,13 +87,8 @@ async fn bench(items: u64, folder: &Path) -> Result<(), Box<dyn Error>> {
     let intake = Intake::new(&ports, &world, None, now, false);
     let taken = intake.take(&mut Cursor::new(manifest), |_| {}).await?;
     rate("intake, durable", taken.journeys.len() as u64, start.elapsed() - made);
-    let options = sandbox_rail::Options {
-        listen: ([127, 0, 0, 1], 0).into(),
-        book: opened.dir.rail(),
-        faults: Faults::default(),
-        seed: 0,
-    };
-    let sandbox = tokio::task::spawn_blocking(move || sandbox_rail::serve(&options)).await??;
+    let book = opened.dir.rail();
+    let sandbox = tokio::task::spawn_blocking(move || sandbox_rail::serve(&rail(book))).await??;
     let log = TraceLog::open(opened.log_store(), opened.dir.trace_key().clone()).await?;
     let start = Instant::now();
     let (owner, window, place) = (1, WINDOW, None);
@@ -127,6 +122,11 @@ async fn bench(items: u64, folder: &Path) -> Result<(), Box<dyn Error>> {
         return Err(format!("{} of {items} settled", glance.settled).into());
     }
     Ok(())
+}
+
+fn rail(book: PathBuf) -> sandbox_rail::Options {
+    let listen = ([127, 0, 0, 1], 0).into();
+    sandbox_rail::Options { listen, book, faults: Faults::default(), seed: 0 }
 }
 
 fn rate(what: &str, count: u64, took: Duration) {
