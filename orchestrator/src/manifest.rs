@@ -337,12 +337,12 @@ impl Fields {
         Self { prefix, map }
     }
 
-    /// The first 16 bytes of SHA-256 over the object's canonical JSON (RFC 8785).
+    /// The first 16 bytes of SHA-256 over the object's JSON. Its maps are sorted, and every field
+    /// that is taken holds texts only: that is canonical JSON (RFC 8785) already.
     fn body(&self) -> Result<[u8; 16], Problem> {
-        let canonical = serde_jcs::to_vec(&self.map);
-        let canonical =
-            canonical.map_err(|error| Problem::new("", Code::InvalidField, error.to_string()))?;
-        let digest = Sha256::digest(canonical);
+        let json = serde_json::to_vec(&self.map)
+            .map_err(|error| Problem::new("", Code::InvalidField, error.to_string()))?;
+        let digest = Sha256::digest(json);
         let mut body = [0; 16];
         body.copy_from_slice(&digest[..16]);
         Ok(body)
@@ -368,9 +368,11 @@ impl Fields {
     }
 
     fn text(&mut self, field: &str, max: usize) -> Result<String, Problem> {
-        let missing =
-            Problem::new(&format!("{}{field}", self.prefix), Code::MissingField, "must be there");
-        self.optional_text(field, max)?.ok_or(missing)
+        let text = self.optional_text(field, max)?;
+        text.ok_or_else(|| {
+            let field = format!("{}{field}", self.prefix);
+            Problem::new(&field, Code::MissingField, "must be there")
+        })
     }
 
     fn id(&mut self, field: &str, max: usize) -> Result<String, Problem> {
