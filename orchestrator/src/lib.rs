@@ -33,6 +33,7 @@ mod progress;
 pub mod receipt_check;
 mod receipt_files;
 pub mod receipts;
+pub mod redis_store;
 pub mod report;
 pub mod report_row;
 pub mod run;

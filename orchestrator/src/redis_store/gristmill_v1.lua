@@ -1,0 +1,346 @@
+#!lua name=gristmill_v1
+
+-- What must be one step on the server. The library's name carries the protocol's version: nodes of
+-- two versions may use one server. Every function validates all it is given before its first write,
+-- for an error in the middle undoes nothing.
+--
+-- KEYS[1] of a shard's function is the shard's prefix, {gm:0017}; its keys are the prefix and a
+-- suffix, so that all of them share one slot. Numbers travel as decimal text and stay below 2^53.
+
+local CHUNK = 2000
+
+local function int(number)
+  return string.format('%.0f', number)
+end
+
+local function now_ms()
+  local time = redis.call('TIME')
+  return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+end
+
+-- A variadic command over args[from..to]; the stack of Lua bounds one call.
+local function many(command, key, args, from, to)
+  while from <= to do
+    local last = math.min(from + CHUNK - 1, to)
+    redis.call(command, key, unpack(args, from, last))
+    from = last + 1
+  end
+end
+
+-- ARGV: owner, ttl in ms.
+local function claim(keys, args)
+  local head = keys[1] .. ':head'
+  local owner, ttl = args[1], tonumber(args[2])
+  local known = redis.call('HMGET', head, 'owner', 'epoch', 'until')
+  local now = now_ms()
+  local held = known[1] and known[1] ~= '' and known[1] ~= owner
+  if held and tonumber(known[3]) > now then
+    return { 'held', int(now) }
+  end
+  local epoch = math.max((tonumber(known[2] or '0')) + 1, now)
+  local till = int(now + ttl)
+  redis.call('HSET', head, 'owner', owner, 'epoch', int(epoch), 'seq', '0', 'until', till)
+  return { 'claimed', int(now), int(epoch), till }
+end
+
+-- ARGV: owner, ttl in ms.
+local function renew(keys, args)
+  local head = keys[1] .. ':head'
+  local known = redis.call('HMGET', head, 'owner', 'until')
+  local now = now_ms()
+  if known[1] ~= args[1] then
+    return { 'lost', int(now) }
+  end
+  local till = int(math.max(now + tonumber(args[2]), tonumber(known[2])))
+  redis.call('HSET', head, 'until', till)
+  return { 'renewed', int(now), till }
+end
+
+-- ARGV: owner, channel, notice.
+local function release(keys, args)
+  local head = keys[1] .. ':head'
+  if redis.call('HGET', head, 'owner') ~= args[1] then
+    return 0
+  end
+  redis.call('HSET', head, 'owner', '', 'until', '0')
+  redis.call('PUBLISH', args[2], args[3])
+  return 1
+end
+
+-- ARGV: high-water mark, channel, notice; then for every item: lane (c or i), item, identity or '',
+-- hash, contributor of the mark or '', the mark's scope (g, p or a), its name, its moment.
+local function submit(keys, args)
+  local prefix = keys[1]
+  if (#args - 3) % 8 ~= 0 then
+    return redis.error_reply('ERR gristmill: a submit of another shape')
+  end
+  local high = tonumber(args[1])
+  local before = tonumber(redis.call('HGET', prefix .. ':head', 'arrived') or '0')
+  local waiting = redis.call('XLEN', prefix .. ':intake')
+  local arrived, answers = before, {}
+  for at = 4, #args, 8 do
+    local lane, identity, hash, marked = args[at], args[at + 2], args[at + 3], args[at + 4]
+    local answer = nil
+    if identity ~= '' then
+      local known = redis.call('HGET', prefix .. ':known', identity)
+      if known then
+        local same = string.sub(known, 1, 16) == hash
+        answer = (same and 's' or 'x') .. string.sub(known, 17)
+      end
+    end
+    if not answer and lane == 'i' and waiting >= high then
+      answer = 'f'
+    end
+    if not answer then
+      arrived = arrived + 1
+      local number = int(arrived)
+      if lane == 'i' then
+        waiting = waiting + 1
+        redis.call('XADD', prefix .. ':intake', number .. '-0', 'd', args[at + 1])
+      else
+        redis.call('XADD', prefix .. ':control', number .. '-0', 'd', args[at + 1])
+      end
+      if identity ~= '' then
+        redis.call('HSET', prefix .. ':known', identity, hash .. number)
+      end
+      if marked ~= '' then
+        local row = redis.call('HGET', prefix .. ':marks', marked)
+        local marks = row and cmsgpack.unpack(row) or {}
+        marks[#marks + 1] = { args[at + 5], args[at + 6], number, args[at + 7] }
+        redis.call('HSET', prefix .. ':marks', marked, cmsgpack.pack(marks))
+      end
+      answer = 'a' .. number
+    end
+    answers[#answers + 1] = answer
+  end
+  if arrived > before then
+    redis.call('HSET', prefix .. ':head', 'arrived', int(arrived))
+    redis.call('PUBLISH', args[2], args[3])
+  end
+  return answers
+end
+
+-- Whether a mark takes a grant back: the scope of one grant always does, a wider one what arrived
+-- before it.
+local function breaks(mark, grant, program, position)
+  if mark[1] == 'g' then
+    return mark[2] == grant
+  end
+  local later = tonumber(mark[3]) > position
+  return later and (mark[1] == 'a' or mark[2] == program)
+end
+
+-- args[from..to] are guards: contributor, grant, program, position, arrival.
+local function broken(prefix, args, from, to)
+  local found = {}
+  if from > to or redis.call('EXISTS', prefix .. ':marks') == 0 then
+    return found
+  end
+  for at = from, to, 5 do
+    local row = redis.call('HGET', prefix .. ':marks', args[at])
+    for _, mark in ipairs(row and cmsgpack.unpack(row) or {}) do
+      if breaks(mark, args[at + 1], args[at + 2], tonumber(args[at + 3])) then
+        found[#found + 1] = args[at + 4]
+        for field = 1, 4 do
+          found[#found + 1] = mark[field]
+        end
+        break
+      end
+    end
+  end
+  return found
+end
+
+-- What each section of a commit after the guards does, in this order: what is taken away goes before
+-- what is put.
+local SECTIONS = {
+  { 'XDEL', ':control' }, { 'XDEL', ':intake' }, { 'ZREM', ':timers' }, { 'HDEL', ':outbox' },
+  { 'SREM', ':erasures' }, { 'HDEL', ':active' }, { 'ZREM', ':active:order' },
+  { 'HSET', ':active' }, { 'ZADD', ':active:order' },
+  { 'HSET', ':finished' }, { 'ZADD', ':finished:order' }, { 'HSET', ':people' },
+  { 'ZADD', ':timers' }, { 'HSET', ':outbox' }, { 'ZADD', ':sequenced' }, { 'SADD', ':erasures' },
+}
+local PAIRS = { HSET = true, ZADD = true }
+
+-- ARGV: owner, epoch, seq, ttl in ms, state, admitted or ''; then the guards and every section,
+-- each behind the number of its arguments.
+local function commit(keys, args)
+  local prefix = keys[1]
+  local head = prefix .. ':head'
+  local known = redis.call('HMGET', head, 'owner', 'epoch', 'seq', 'until')
+  if known[1] ~= args[1] or known[2] ~= args[2] then
+    return { 'fenced' }
+  end
+  local seq, last = tonumber(args[3]), tonumber(known[3])
+  if seq <= last then
+    return { 'applied' }
+  end
+  if seq ~= last + 1 then
+    return { 'fenced' }
+  end
+  local at, bounds = 7, {}
+  for section = 0, #SECTIONS do
+    local count = tonumber(args[at] or '')
+    local group = section == 0 and 5 or (PAIRS[SECTIONS[section][1]] and 2 or 1)
+    if not count or count % group ~= 0 then
+      return redis.error_reply('ERR gristmill: a commit of another shape')
+    end
+    bounds[section] = { at + 1, at + count }
+    at = at + 1 + count
+  end
+  if at ~= #args + 1 then
+    return redis.error_reply('ERR gristmill: a commit of another shape')
+  end
+  local found = broken(prefix, args, bounds[0][1], bounds[0][2])
+  if #found > 0 then
+    return { 'broken', unpack(found, 1, math.min(#found, 5 * 1000)) }
+  end
+  for section = 1, #SECTIONS do
+    local command, suffix = SECTIONS[section][1], SECTIONS[section][2]
+    many(command, prefix .. suffix, args, bounds[section][1], bounds[section][2])
+  end
+  local till = int(math.max(now_ms() + tonumber(args[4]), tonumber(known[4])))
+  redis.call('HSET', head, 'seq', args[3], 'until', till, 'state', args[5])
+  if args[6] ~= '' then
+    redis.call('HSET', head, 'admitted', args[6])
+  end
+  return { 'applied' }
+end
+
+-- ARGV: active or finished, the number to begin after or '', how many. Numbers and rows.
+local function page(keys, args)
+  local rows = keys[1] .. ':' .. args[1]
+  local from = args[2] == '' and '-inf' or '(' .. args[2]
+  local numbers = redis.call('ZRANGEBYSCORE', rows .. ':order', from, '+inf', 'LIMIT', 0, args[3])
+  local answer = {}
+  for first = 1, #numbers, CHUNK do
+    local last = math.min(first + CHUNK - 1, #numbers)
+    local values = redis.call('HMGET', rows, unpack(numbers, first, last))
+    for nth, value in ipairs(values) do
+      answer[#answer + 1] = numbers[first + nth - 1]
+      answer[#answer + 1] = value
+    end
+  end
+  return answer
+end
+
+-- KEYS[1]: a part of the content index. ARGV: for every claim the content, who may be holding it,
+-- and who is to hold it. '' for held by the latter, else the holder.
+local function hold(keys, args)
+  if #args % 3 ~= 0 then
+    return redis.error_reply('ERR gristmill: a claim of another shape')
+  end
+  local answers = {}
+  for at = 1, #args, 3 do
+    local holder = redis.call('HGET', keys[1], args[at])
+    if holder and holder ~= args[at + 1] and holder ~= args[at + 2] then
+      answers[#answers + 1] = holder
+    else
+      if holder ~= args[at + 2] then
+        redis.call('HSET', keys[1], args[at], args[at + 2])
+      end
+      answers[#answers + 1] = ''
+    end
+  end
+  return answers
+end
+
+-- ARGV: fresh data keys. Answers the number of the first one's slot.
+local function allocate(keys, args)
+  local last = redis.call('HINCRBY', keys[1] .. ':head', 'slots', #args)
+  local pairs = {}
+  for nth, key in ipairs(args) do
+    pairs[#pairs + 1] = int(last - #args + nth)
+    pairs[#pairs + 1] = key
+  end
+  many('HSET', keys[1] .. ':keys', pairs, 1, #pairs)
+  return last - #args + 1
+end
+
+-- KEYS[1]: everybody's rows, each `until draining told`; those that are over are taken away.
+local function alive(key, now, over)
+  local rows, answer = redis.call('HGETALL', key), { int(now) }
+  for at = 1, #rows, 2 do
+    local till, draining, told = string.match(rows[at + 1], '^(%d+) (%d) (.*)$')
+    if tonumber(till) > now then
+      answer[#answer + 1] = rows[at]
+      answer[#answer + 1] = till
+      answer[#answer + 1] = draining
+      answer[#answer + 1] = told
+    elseif over then
+      redis.call('HDEL', key, rows[at])
+    end
+  end
+  return answer
+end
+
+-- ARGV: incarnation, whether it drains (0 or 1), what it tells, ttl in ms, channel, notice.
+local function beat(keys, args)
+  local now = now_ms()
+  local before = redis.call('HGET', keys[1], args[1])
+  local asked = before and string.match(before, '^%d+ (%d)') == '1'
+  local draining = (asked or args[2] == '1') and '1' or '0'
+  local row = int(now + tonumber(args[4])) .. ' ' .. draining .. ' ' .. args[3]
+  redis.call('HSET', keys[1], args[1], row)
+  if not before or string.match(before, '^%d+ (%d)') ~= draining then
+    redis.call('PUBLISH', args[5], args[6])
+  end
+  return alive(keys[1], now, true)
+end
+
+local function roster(keys)
+  return alive(keys[1], now_ms(), false)
+end
+
+-- ARGV: incarnation, channel, notice.
+local function leave(keys, args)
+  if redis.call('HDEL', keys[1], args[1]) == 1 then
+    redis.call('PUBLISH', args[2], args[3])
+  end
+  return 1
+end
+
+-- ARGV: incarnation, channel, notice.
+local function drain(keys, args)
+  local row = redis.call('HGET', keys[1], args[1])
+  if not row then
+    return 0
+  end
+  local till, told = string.match(row, '^(%d+) %d (.*)$')
+  if tonumber(till) <= now_ms() then
+    return 0
+  end
+  redis.call('HSET', keys[1], args[1], till .. ' 1 ' .. told)
+  redis.call('PUBLISH', args[2], args[3])
+  return 1
+end
+
+-- ARGV: names and values that are to stand for good. Answers the values that stand, in their order.
+local function settle(keys, args)
+  local answer = {}
+  for at = 1, #args, 2 do
+    redis.call('HSETNX', keys[1], args[at], args[at + 1])
+    answer[#answer + 1] = redis.call('HGET', keys[1], args[at])
+  end
+  return answer
+end
+
+local function register(name, callback, flags)
+  redis.register_function { function_name = 'gm1_' .. name, callback = callback, flags = flags }
+end
+
+-- At maxmemory only intake is refused: everything else frees memory, or keeps the node alive.
+register('submit', submit, {})
+register('submit_control', submit, { 'allow-oom' })
+register('claim', claim, { 'allow-oom' })
+register('renew', renew, { 'allow-oom' })
+register('release', release, { 'allow-oom' })
+register('commit', commit, { 'allow-oom' })
+register('hold', hold, { 'allow-oom' })
+register('allocate', allocate, {})
+register('beat', beat, { 'allow-oom' })
+register('leave', leave, { 'allow-oom' })
+register('drain', drain, { 'allow-oom' })
+register('settle', settle, {})
+register('page', page, { 'no-writes' })
+register('roster', roster, { 'no-writes' })

@@ -1,0 +1,119 @@
+//! Servers of the tests' own, on free ports, in directories of their own.
+
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// One `redis-server` with `appendfsync always`; killed when dropped.
+pub struct Server {
+    dir: TempDir,
+    child: Child,
+    pub port: u16,
+    is_cluster: bool,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// A port whose neighbour 10,000 above, the cluster's bus, is free too.
+fn free_port() -> u16 {
+    loop {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        if port < 55_000 && TcpListener::bind(("127.0.0.1", port + 10_000)).is_ok() {
+            return port;
+        }
+    }
+}
+
+fn spawn(dir: &TempDir, port: u16, is_cluster: bool) -> Option<Child> {
+    let mut command = Command::new("redis-server");
+    command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""]);
+    command.args(["--appendonly", "yes", "--appendfsync", "always"]);
+    command.arg("--dir").arg(dir.path());
+    if is_cluster {
+        command.args(["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"]);
+    }
+    let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    match child {
+        Ok(child) => Some(child),
+        Err(error) => {
+            eprintln!("skipped: redis-server cannot be started: {error}");
+            None
+        }
+    }
+}
+
+fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !holds() {
+        assert!(Instant::now() < deadline, "{what}");
+        std::thread::yield_now();
+    }
+}
+
+impl Server {
+    /// Starts one; none, with a line on standard error, where there is none to start.
+    pub fn start() -> Option<Self> {
+        Self::start_as(false)
+    }
+
+    fn start_as(is_cluster: bool) -> Option<Self> {
+        let (dir, port) = (tempfile::tempdir().unwrap(), free_port());
+        let child = spawn(&dir, port, is_cluster)?;
+        let server = Self { dir, child, port, is_cluster };
+        server.wait();
+        Some(server)
+    }
+
+    fn wait(&self) {
+        until("the server answers", || {
+            TcpStream::connect(("127.0.0.1", self.port)).is_ok() && self.ask(&["PING"]) == "PONG"
+        });
+    }
+
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// SIGKILL, then the same server on the same directory again.
+    pub fn kill_and_start(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.child = spawn(&self.dir, self.port, self.is_cluster).unwrap();
+        self.wait();
+    }
+
+    /// The answer to a command, as text.
+    pub fn ask(&self, command: &[&str]) -> String {
+        let port = self.port.to_string();
+        let asked = Command::new("redis-cli").args(["-p", &port]).args(command).output();
+        String::from_utf8(asked.unwrap().stdout).unwrap().trim().to_owned()
+    }
+
+    /// A command that must be answered `OK`.
+    pub fn command(&self, command: &[&str]) {
+        assert_eq!(self.ask(command), "OK", "{command:?}");
+    }
+}
+
+/// A cluster of masters; none where there is no server to start.
+pub fn cluster(masters: usize) -> Option<Vec<Server>> {
+    let servers: Option<Vec<Server>> = (0..masters).map(|_| Server::start_as(true)).collect();
+    let servers = servers?;
+    let hosts: Vec<String> = servers.iter().map(|it| format!("127.0.0.1:{}", it.port)).collect();
+    let mut create = Command::new("redis-cli");
+    create.args(["--cluster", "create"]).args(&hosts).arg("--cluster-yes");
+    assert!(create.output().unwrap().status.success());
+    for server in &servers {
+        until("the cluster stands", || {
+            let info = server.ask(&["CLUSTER", "INFO"]);
+            info.contains("cluster_state:ok") && info.contains(&format!("cluster_size:{masters}"))
+        });
+    }
+    Some(servers)
+}
