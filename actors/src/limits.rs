@@ -50,6 +50,8 @@ pub const RAIL_DOUBLINGS_ANSWERED: u32 = 3;
 pub const RAIL_MARGIN_PART: u32 = 10;
 /// At most this often a new checkpoint is published.
 pub const PUBLISH_EVERY: Duration = Duration::from_millis(200);
+/// Times in a row that a shared log may fail to be opened anew before its role ends.
+pub const REOPENS_MAX: u32 = 50;
 /// Offers waiting at the log; with one offer a shard's commit, this is never reached.
 pub const OFFERS_MAX: usize = 65_536;
 /// Posts to another shard's inbox are tried this often before the sweep takes over.

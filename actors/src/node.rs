@@ -137,7 +137,8 @@ impl Actor for NodeActor {
         let clock = engine.ports.clock.clone();
         let batcher = payouts::Arguments { rail, clock };
         let (batcher, _) = Actor::spawn_linked(None, PayoutBatcher, batcher, cell.clone()).await?;
-        let log = trace_role::Arguments { log: parts.log, sizes };
+        let others = parts.place.is_some().then(|| holdings.subscribe());
+        let log = trace_role::Arguments { log: parts.log, sizes, holdings: others };
         let (log, _) = Actor::spawn_linked(None, TraceRole, log, cell.clone()).await?;
         let fresh = engine.pools.set(pools).is_ok()
             && parts.payouts.set(batcher).is_ok()

@@ -11,6 +11,7 @@ pub mod limits;
 mod objects;
 mod opening;
 mod publication;
+mod sharing;
 mod view;
 
 pub use error::Error;
@@ -49,6 +50,8 @@ pub struct TraceLog {
     checkpoints: VecDeque<u64>,
     publishing: bool,
     stopped: bool,
+    /// Other writers may create objects, too.
+    shared: bool,
 }
 
 /// What the newest checkpoint says.
@@ -115,7 +118,10 @@ impl TraceLog {
             return Err(Error::Stopped);
         }
         offers.iter().try_for_each(check)?;
-        if self.is_full() {
+        if self.shared {
+            self.catch_up().await?;
+        }
+        if self.is_full() && !self.shared {
             if self.publishing {
                 return Err(Error::Backlog);
             }
@@ -126,7 +132,10 @@ impl TraceLog {
         let mut rest = offers;
         while !rest.is_empty() {
             let later = rest.split_off(Sequencer::batch(&rest));
-            answers.extend(self.seal(rest).await?);
+            answers.extend(match self.shared {
+                true => self.seal_among_others(rest).await?,
+                false => self.seal(rest).await?,
+            });
             rest = later;
         }
         self.stopped = false;

@@ -6,6 +6,7 @@
 
 use crate::contribution::tell;
 use crate::limits;
+use crate::membership::Holdings;
 use crate::shard::ShardMessage;
 use crate::trace_log::{self, TraceLog, Written};
 use gristmill_workflows::id::ShardId;
@@ -28,6 +29,8 @@ pub enum LogMessage {
     Worked(Box<Work>),
     /// Time to publish.
     Publish,
+    /// A shared log is back from looking at what others wrote.
+    Refreshed(Box<Refreshed>),
     /// A publication was written, or failed.
     Published(Box<Result<Written, trace_log::Error>>),
 }
@@ -68,6 +71,21 @@ pub struct Arguments {
     pub log: TraceLog,
     /// Where its sizes are shown.
     pub sizes: watch::Sender<LogSizes>,
+    /// Among other nodes: whether this one publishes. Each sequences what its own shards offer.
+    pub holdings: Option<watch::Receiver<Holdings>>,
+}
+
+/// A shared log, after a look at what others wrote.
+pub struct Refreshed {
+    log: TraceLog,
+    looked: Result<(), trace_log::Error>,
+    publishes: bool,
+}
+
+impl std::fmt::Debug for Refreshed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Refreshed")
+    }
 }
 
 impl std::fmt::Debug for Arguments {
@@ -91,6 +109,12 @@ pub struct State {
     written: Option<Result<Written, trace_log::Error>>,
     publish_set: bool,
     sizes: watch::Sender<LogSizes>,
+    holdings: Option<watch::Receiver<Holdings>>,
+    /// A shared log is to be looked at, and published if that falls to this node.
+    refresh_due: bool,
+    /// What it published last time it published itself is what the log still knows.
+    publishes: bool,
+    failed_looks: u32,
 }
 
 impl Actor for TraceRole {
@@ -103,10 +127,11 @@ impl Actor for TraceRole {
         _myself: ActorRef<Self::Msg>,
         arguments: Arguments,
     ) -> Result<State, ActorProcessingErr> {
-        let Arguments { log, sizes } = arguments;
+        let Arguments { log, sizes, holdings } = arguments;
+        let log = if holdings.is_some() { log.share() } else { log };
         sizes.send_replace(sizes_of(&log));
         // What was sequenced before a crash, and an empty log's first checkpoint.
-        let publish_due = true;
+        let publish_due = holdings.is_none();
         Ok(State {
             log: Some(log),
             waiting: Vec::new(),
@@ -117,6 +142,10 @@ impl Actor for TraceRole {
             written: None,
             publish_set: false,
             sizes,
+            refresh_due: holdings.is_some(),
+            holdings,
+            publishes: false,
+            failed_looks: 0,
         })
     }
 
@@ -145,8 +174,10 @@ impl Actor for TraceRole {
             }
             LogMessage::Publish => {
                 state.publish_set = false;
-                state.publish_due = true;
+                state.publish_due = state.holdings.is_none();
+                state.refresh_due = state.holdings.is_some();
             }
+            LogMessage::Refreshed(refreshed) => state.refreshed(*refreshed)?,
         }
         state.work(&myself)?;
         Ok(())
@@ -170,7 +201,13 @@ impl State {
         if let Some(written) = self.written.take() {
             log.finish(written)?;
         }
-        if (self.publish_due || log.is_full()) && !self.publishing {
+        if self.refresh_due && !self.publishing {
+            self.refresh_due = false;
+            self.refresh(log, myself);
+            return Ok(());
+        }
+        let full = log.is_full() && !log.is_shared();
+        if (self.publish_due || full) && !self.publishing {
             self.publish_due = false;
             self.publish(&mut log, myself);
         }
@@ -184,9 +221,60 @@ impl State {
         let askers: Vec<Asker> = self.askers.drain(..fits).collect();
         let myself = myself.clone();
         tokio::spawn(async move {
-            let answers = log.sequence(offers).await;
+            let again = log.is_shared().then(|| offers.clone());
+            let mut answers = log.sequence(offers).await;
+            if let (Err(trace_log::Error::Superseded { .. }), Some(offers)) = (&answers, again) {
+                // Another writer published what was just sequenced, or this one is far behind.
+                answers = match reopen(&log).await {
+                    Ok(reopened) => {
+                        log = reopened;
+                        log.sequence(offers).await
+                    }
+                    Err(error) => Err(error),
+                };
+            }
             tell(&myself, LogMessage::Worked(Box::new(Work { log, askers, answers })));
         });
+        Ok(())
+    }
+
+    /// Hands a shared log to a task that looks at what others wrote. Who publishes now and did not
+    /// before, or finds that another one did, opens the log anew: its right edge is another.
+    fn refresh(&mut self, mut log: TraceLog, myself: &ActorRef<LogMessage>) {
+        let holdings = self.holdings.as_ref();
+        let publishes = holdings.is_some_and(|holdings| holdings.borrow().first);
+        let anew = publishes && !self.publishes;
+        let myself = myself.clone();
+        tokio::spawn(async move {
+            let looked = match (anew, publishes) {
+                (true, _) => reopen(&log).await.map(|reopened| log = reopened),
+                (false, true) => log.catch_up().await,
+                (false, false) => match log.catch_up().await {
+                    Ok(()) => log.follow().await.map(drop),
+                    Err(error) => Err(error),
+                },
+            };
+            let refreshed = Refreshed { log, looked, publishes };
+            tell(&myself, LogMessage::Refreshed(Box::new(refreshed)));
+        });
+    }
+
+    fn refreshed(&mut self, refreshed: Refreshed) -> Result<(), trace_log::Error> {
+        let Refreshed { log, looked, publishes } = refreshed;
+        match looked {
+            Ok(()) => {
+                self.failed_looks = 0;
+                self.publishes = publishes;
+                self.publish_due = publishes;
+            }
+            Err(error) if self.failed_looks < limits::REOPENS_MAX => {
+                tracing::debug!(%error, "the shared log changed while it was looked at");
+                self.failed_looks += 1;
+                self.publishes = false;
+            }
+            Err(error) => return Err(error),
+        }
+        self.log = Some(log);
         Ok(())
     }
 
@@ -214,7 +302,8 @@ impl State {
     fn show(&mut self, log: &TraceLog, myself: &ActorRef<LogMessage>) {
         let sizes = sizes_of(log);
         self.sizes.send_if_modified(|shown| std::mem::replace(shown, sizes) != sizes);
-        let due = sizes.published < sizes.sequenced && !self.publishing && !self.publish_due;
+        let waits = sizes.published < sizes.sequenced && !self.publishing && !self.publish_due;
+        let due = waits || self.holdings.is_some() && !self.refresh_due;
         if due && !std::mem::replace(&mut self.publish_set, true) {
             let myself = myself.clone();
             tokio::spawn(async move {
@@ -222,6 +311,19 @@ impl State {
                 tell(&myself, LogMessage::Publish);
             });
         }
+    }
+}
+
+/// Opens a shared log anew; others take objects away while it is read, so more than once.
+async fn reopen(log: &TraceLog) -> Result<TraceLog, trace_log::Error> {
+    let mut tries = 0;
+    loop {
+        match log.reopened().await {
+            Ok(reopened) => return Ok(reopened),
+            Err(error) if tries >= limits::REOPENS_MAX => return Err(error),
+            Err(_) => tries += 1,
+        }
+        tokio::time::sleep(limits::RELOAD_AFTER).await;
     }
 }
 

@@ -1,5 +1,6 @@
 //! The command line: arguments in, exit code out (contract.md, Exit codes).
 
+use crate::redis_store::Durability;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -24,6 +25,33 @@ pub struct Place {
     /// A folder of programs instead of the shipped ones.
     #[arg(long)]
     pub programs: Option<PathBuf>,
+}
+
+/// A store that many nodes share.
+#[derive(Debug, Clone, Args)]
+pub struct SharedStore {
+    /// `redis://HOST:PORT/DB`, `rediss://…`, `redis+sentinel://HOST:PORT,…/MASTER`,
+    /// `redis+cluster://HOST:PORT,…`; without it the store is the data directory's own.
+    #[arg(long)]
+    pub store: Option<String>,
+    /// A file with `user:password` or a password, one line; or `GRISTMILL_STORE_PASSWORD`.
+    #[arg(long, requires = "store")]
+    pub store_credentials: Option<PathBuf>,
+    /// The directory of the public log and of media, the same for every node.
+    #[arg(long, requires = "store")]
+    pub shared_dir: Option<PathBuf>,
+    /// What an acknowledgement promises: always, everysec, replicated(N).
+    #[arg(long, default_value = "always")]
+    pub durability: Durability,
+    /// Go on, with a warning, if the server promises less than that.
+    #[arg(long)]
+    pub accept_weaker: bool,
+    /// How long a lease lasts, in milliseconds.
+    #[arg(long, default_value_t = 5_000, value_parser = clap::value_parser!(u64).range(500..=60_000))]
+    pub lease_ms: u64,
+    /// What operators call this node; default: made anew at every start.
+    #[arg(long)]
+    pub name: Option<String>,
 }
 
 /// How results are printed.
@@ -77,9 +105,24 @@ pub enum Command {
         /// The rail's address, if its book is not under the data directory.
         #[arg(long)]
         rail: Option<String>,
+        /// The store, if it is not the data directory's own.
+        #[command(flatten)]
+        shared: Box<SharedStore>,
         /// How.
         #[arg(long, value_enum, default_value = "table")]
         output: Output,
+    },
+    /// Nodes that share a store.
+    Nodes(Shared),
+    /// Who owns which shard of a shared store.
+    Shards(Shared),
+    /// Ask a node of a shared store to hand its shards over: by its name or incarnation.
+    Drain {
+        /// Which.
+        node: String,
+        /// Where.
+        #[command(flatten)]
+        shared: Shared,
     },
     /// The configuration.
     Config {
@@ -134,9 +177,23 @@ pub struct Serve {
     /// Where to listen; port 0 takes a free one. Default: `service.listen`.
     #[arg(long)]
     pub listen: Option<std::net::SocketAddr>,
-    /// A running rail's address; default: an own sandbox rail.
+    /// A running rail's address; default: an own sandbox rail. Nodes that share a store need one.
     #[arg(long)]
     pub rail: Option<String>,
+    /// A store that other nodes share.
+    #[command(flatten)]
+    pub shared: SharedStore,
+}
+
+/// A verb on a shared store.
+#[derive(Debug, Args)]
+pub struct Shared {
+    /// The store.
+    #[command(flatten)]
+    pub shared: SharedStore,
+    /// How.
+    #[arg(long, value_enum, default_value = "table")]
+    pub output: Output,
 }
 
 /// `list`

@@ -66,11 +66,23 @@ pub(crate) fn remove(path: &Path) -> io::Result<bool> {
 pub(crate) struct Root {
     path: PathBuf,
     temporary: PathBuf,
+    /// What tells the temporary files of this process from those of others.
+    writer: String,
 }
 
 impl Root {
     /// Makes the root if it does not stand, and takes away what a crash left half written.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        let root = Self::shared(path, String::new())?;
+        for left in fs::read_dir(&root.temporary)? {
+            remove(&left?.path())?;
+        }
+        Ok(root)
+    }
+
+    /// Makes the root if it does not stand. Other processes write there, too: `writer` is this one's
+    /// own name, and nothing is taken away.
+    pub(crate) fn shared(path: &Path, writer: String) -> io::Result<Self> {
         if make_folder(path)? {
             sync_folder(
                 path.parent().filter(|parent| *parent != OsStr::new("")).unwrap_or(Path::new(".")),
@@ -78,10 +90,7 @@ impl Root {
         }
         let temporary = path.join(TEMPORARY);
         make_folder(&temporary)?;
-        for left in fs::read_dir(&temporary)? {
-            remove(&left?.path())?;
-        }
-        Ok(Self { path: path.to_owned(), temporary })
+        Ok(Self { path: path.to_owned(), temporary, writer })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -91,7 +100,7 @@ impl Root {
     /// Writes bytes into a temporary file and makes them durable there.
     pub(crate) fn stage(&self, parts: &[&[u8]], mode: u32) -> io::Result<Staged> {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let path = self.temporary.join(number.to_string());
+        let path = self.temporary.join(format!("{}{number}", self.writer));
         let mut options = OpenOptions::new();
         let mut file = options.write(true).create_new(true).mode(mode).open(&path)?;
         let staged = Staged(path);

@@ -1,15 +1,14 @@
 //! A node in this process over an open data directory.
 
-use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::definitions::{self, WorkflowFile};
 use crate::http_rail::{self, HttpRail};
+use crate::limits::{LOG_OPEN_AFTER, LOG_OPENS_MAX};
 use crate::measuring::Measuring;
 use crate::opened::Opened;
 use crate::sandbox_rail::{self, faults::Faults};
 use gristmill_actors::engine::{PayoutSlot, Ports};
 use gristmill_actors::node::{Fatal, Node, Parts};
-use gristmill_actors::ports::{Clock, ShardStore};
 use gristmill_actors::rail::{Rail, RailProfile};
 use gristmill_actors::registry::Registry;
 use gristmill_actors::stage::StageType;
@@ -87,8 +86,7 @@ impl Prepared {
         files: &[WorkflowFile],
         own: &[StageType],
     ) -> Result<Self, Error> {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-        let ports = opened.ports(clock);
+        let ports = opened.ports();
         let payouts: PayoutSlot = Arc::new(OnceLock::new());
         let measurer = Arc::new(Measuring::start(&config.media).map_err(Error::Program)?);
         let rail = config.rail.name.clone();
@@ -110,7 +108,7 @@ impl Prepared {
         opened: &Opened,
         rail_url: Option<&str>,
     ) -> Result<Running, Error> {
-        let log = TraceLog::open(opened.log_store(), opened.dir.trace_key().clone()).await?;
+        let log = open_log(opened).await?;
         let (sandbox, url) = match rail_url {
             Some(url) => (None, url.to_owned()),
             None => {
@@ -126,9 +124,9 @@ impl Prepared {
             ports: self.ports,
             log,
             payouts: self.payouts,
-            owner: uuid::Uuid::new_v4().as_u128(),
+            owner: opened.incarnation,
             window: config.node.window,
-            place: None,
+            place: opened.place.clone(),
         };
         let node = Node::start(parts, rail).await?;
         Ok(Running { node, sandbox })
@@ -143,6 +141,19 @@ impl Running {
             sandbox.stop()?;
         }
         Ok(drained)
+    }
+}
+
+/// Opens the log. Where other nodes write it meanwhile, it may change while it is read.
+async fn open_log(opened: &Opened) -> Result<TraceLog, trace_log::Error> {
+    let mut tries = 0;
+    loop {
+        let log = TraceLog::open(opened.log_store(), opened.dir.trace_key().clone()).await;
+        if log.is_ok() || opened.place.is_none() || tries >= LOG_OPENS_MAX {
+            return log;
+        }
+        tries += 1;
+        tokio::time::sleep(LOG_OPEN_AFTER).await;
     }
 }
 

@@ -39,6 +39,7 @@ pub mod report_row;
 pub mod run;
 pub mod sandbox_rail;
 pub mod service;
+pub mod shared_store;
 pub mod show;
 pub mod strict_json;
 pub mod toml_file;

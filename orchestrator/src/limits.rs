@@ -28,3 +28,7 @@ pub const CHOSEN_MAX: usize = 100_000;
 
 /// Rows that one page of a listing reads before it is given up, however few it shows.
 pub const ROWS_READ_MAX: usize = 32 * 1024;
+/// Times that a log which other nodes write may fail to be opened in a row.
+pub const LOG_OPENS_MAX: u32 = 50;
+/// Between two of them.
+pub const LOG_OPEN_AFTER: std::time::Duration = std::time::Duration::from_millis(100);

@@ -43,6 +43,15 @@ impl LogFiles {
         Ok(Self(Arc::new(Inner { root, writing: Mutex::default() })))
     }
 
+    /// Opens the folder of a log that other processes write, too; `writer` is this one's own name.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn shared(root: &Path, writer: &str) -> io::Result<Self> {
+        let root = Root::shared(root, format!("{writer}-"))?;
+        Ok(Self(Arc::new(Inner { root, writing: Mutex::default() })))
+    }
+
     fn run<T: Send + 'static>(
         &self,
         path: &str,

@@ -29,6 +29,14 @@ impl MediaFiles {
         Ok(Self(Arc::new(Root::open(folder)?)))
     }
 
+    /// Opens the folder of blobs that other processes write, too; `writer` is this one's own name.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn shared(folder: &Path, writer: &str) -> io::Result<Self> {
+        Ok(Self(Arc::new(Root::shared(folder, format!("{writer}-"))?)))
+    }
+
     fn run<T: Send + 'static>(
         &self,
         slot: u64,

@@ -1,12 +1,15 @@
 //! A data directory, opened: everything durable that one node has.
 
+use crate::clock::SystemClock;
 use crate::data_dir::{self, DataDir};
 use crate::embedded_store::{self, EmbeddedStore};
 use crate::key_files::KeyFiles;
 use crate::log_files::LogFiles;
 use crate::media_files::MediaFiles;
 use crate::receipt_files::MediaAndReceipts;
+use crate::redis_store;
 use gristmill_actors::engine::Ports;
+use gristmill_actors::membership::Place;
 use gristmill_actors::ports::{Clock, ContentIndex, KeyStore, LogStore, MediaStore, ShardStore};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,6 +28,9 @@ pub enum Error {
         /// What was met.
         source: embedded_store::OpenError,
     },
+    /// The store on Redis.
+    #[error(transparent)]
+    Redis(redis_store::OpenError),
     /// One of its folders.
     #[error("{}: {source}", path.display())]
     Folder {
@@ -41,24 +47,45 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::DataDir(error) => error.exit_code(),
-            Self::Store { .. } | Self::Folder { .. } => 4,
+            Self::Redis(
+                redis_store::OpenError::Address { .. }
+                | redis_store::OpenError::Credentials { .. }
+                | redis_store::OpenError::Weaker(_)
+                | redis_store::OpenError::Differs { .. },
+            ) => 2,
+            Self::Store { .. } | Self::Folder { .. } | Self::Redis(_) => 4,
         }
     }
 }
 
 /// The parts of an open data directory. Its lock is held while this lives.
-#[derive(Debug)]
 pub struct Opened {
     /// Paths, keys and the lock.
     pub dir: DataDir,
-    /// Shards and the content index.
-    pub store: Arc<EmbeddedStore>,
+    /// The folder of the public log.
+    pub trace: PathBuf,
+    /// Shards.
+    pub store: Arc<dyn ShardStore>,
+    /// Who handed in a content first.
+    pub content: Arc<dyn ContentIndex>,
     /// Data keys.
-    pub keys: Arc<KeyFiles>,
+    pub keys: Arc<dyn KeyStore>,
     /// Blobs.
     pub media: Arc<MediaFiles>,
     /// The log's objects.
     pub log: Arc<LogFiles>,
+    /// Time for decisions: the store's, where nodes share one.
+    pub clock: Arc<dyn Clock>,
+    /// Its place among other nodes, if they share the store.
+    pub place: Option<Place>,
+    /// The owner's incarnation: made anew whenever the directory is opened.
+    pub incarnation: u128,
+}
+
+impl std::fmt::Debug for Opened {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Opened").field("dir", &self.dir).finish_non_exhaustive()
+    }
 }
 
 impl Opened {
@@ -88,19 +115,34 @@ impl Opened {
         let log = LogFiles::open(&dir.trace()).map_err(folder(dir.trace()))?;
         let keys = KeyFiles::open(&dir.data_keys()).map_err(folder(dir.data_keys()))?;
         let media = MediaFiles::open(&dir.media()).map_err(folder(dir.media()))?;
-        Ok(Self { dir, store, keys: Arc::new(keys), media: Arc::new(media), log: Arc::new(log) })
+        let content: Arc<dyn ContentIndex> = store.clone();
+        Ok(Self {
+            trace: dir.trace(),
+            dir,
+            store,
+            content,
+            keys: Arc::new(keys),
+            media: Arc::new(media),
+            log: Arc::new(log),
+            clock: Arc::new(SystemClock::new()),
+            place: None,
+            incarnation: uuid::Uuid::new_v4().as_u128(),
+        })
     }
 
     /// The ports of a node over these parts.
     #[must_use]
-    pub fn ports(&self, clock: Arc<dyn Clock>) -> Ports {
-        let store: Arc<dyn ShardStore> = self.store.clone();
-        let content: Arc<dyn ContentIndex> = self.store.clone();
-        let keys: Arc<dyn KeyStore> = self.keys.clone();
+    pub fn ports(&self) -> Ports {
         let receipts = self.dir.receipts();
         let media: Arc<dyn MediaStore> =
             Arc::new(MediaAndReceipts { media: self.media.clone(), receipts });
-        Ports { store, content, keys, media, clock }
+        Ports {
+            store: self.store.clone(),
+            content: self.content.clone(),
+            keys: self.keys.clone(),
+            media,
+            clock: self.clock.clone(),
+        }
     }
 
     /// The log's port.

@@ -23,6 +23,7 @@ use crate::opened::{self, Opened};
 use crate::run::{interrupted, node_exit_code, say, store_options};
 use crate::service::limits::LAST_ANSWERS;
 use crate::service::state::Service;
+use crate::shared_store;
 use gristmill_actors::node::Fatal;
 use gristmill_actors::stage::StageType;
 use std::io::Write;
@@ -90,14 +91,21 @@ pub async fn serve(config: &Config, own: &[StageType], args: &cli::Serve) -> Res
     let address = args.listen.or(config.listen()).unwrap_or(loopback);
     let programs = definitions::load_programs(config.programs_dir())?;
     let workflows = definitions::load_workflows(config.workflows_dir())?;
-    let opened = Opened::make(&args.place.data_dir, &config.trace.origin, store_options(config))?;
-    let prepared = Prepared::new(config, &opened, programs, &workflows, own)?;
     if !address.ip().is_loopback() {
         return Err(Error::NoKeys { address });
     }
     let listen = |source| Error::Listen { address, source };
     let listener = server::listen(address).map_err(listen)?;
     let bound = listener.local_addr().map_err(listen)?;
+    let data_dir = &args.place.data_dir;
+    let opened = match &args.shared.store {
+        Some(_) => {
+            let url = format!("http://{bound}");
+            shared_store::open(config, &args.shared, data_dir, &url).await?
+        }
+        None => Opened::make(data_dir, &config.trace.origin, store_options(config))?,
+    };
+    let prepared = Prepared::new(config, &opened, programs, &workflows, own)?;
     let (world, ports) = (prepared.world.clone(), prepared.ports.clone());
     let rail = args.rail.as_deref().or(config.rail_url());
     let running = prepared.start(config, &opened, rail).await?;

@@ -2,6 +2,7 @@
 
 mod check;
 mod look;
+mod nodes;
 mod quarantine;
 
 use crate::app::{Failure, configure};
@@ -30,9 +31,12 @@ pub(crate) async fn command(command: Command, own: &[StageType]) -> Result<u8, F
         Command::Workflow { verb: cli::Workflow::Check { files, config } } => {
             check::workflow(&files, config.as_deref(), own)
         }
-        Command::Audit { place, rail, output } => {
-            check::audit(&place, rail.as_deref(), output).await
+        Command::Audit { place, rail, shared, output } => {
+            check::audit(&place, rail.as_deref(), &shared, output).await
         }
+        Command::Nodes(args) => nodes::nodes(&args).await,
+        Command::Shards(args) => nodes::shards(&args).await,
+        Command::Drain { node, shared } => nodes::drain(&node, &shared).await,
         Command::Serve(args) => serve(&args, own).await,
         Command::Run(_) | Command::SandboxRail(_) | Command::MediaWorker => Ok(0),
     }

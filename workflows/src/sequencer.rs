@@ -172,6 +172,23 @@ impl Sequencer {
         first
     }
 
+    /// Takes back what [`Self::sequence`] gave out in an object that did not become durable, since
+    /// another writer's stands in its place: as if it had not been asked.
+    pub fn take_back(&mut self, object: &Sequenced, cursors: BTreeMap<ShardId, Cursor>) {
+        for offer in &object.offers {
+            if let Some(offers) = self.recent.get_mut(&offer.shard) {
+                offers.remove(&offer.from);
+            }
+        }
+        self.size = object.first;
+        self.cursors = cursors;
+    }
+
+    /// Every shard's cursor.
+    pub fn cursors(&self) -> &BTreeMap<ShardId, Cursor> {
+        &self.cursors
+    }
+
     /// The object is durable; its hash chains the next one to it.
     pub fn sealed(&mut self, hash: [u8; 32]) {
         self.before = hash;

@@ -87,6 +87,9 @@ pub enum Error {
         /// The size of the checkpoint found.
         published: u64,
     },
+    /// Other writers were quicker again and again. Nothing of the last try was sequenced.
+    #[error("other writers of the log are quicker again and again")]
+    Crowded,
     /// A write failed before, so it is unknown what is sequenced. Open the log anew.
     #[error("an earlier write failed; the log has to be opened anew")]
     Stopped,

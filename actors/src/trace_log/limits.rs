@@ -8,5 +8,7 @@ pub const CREATE_BYTES_MAX: usize = 16 * 1024 * 1024;
 pub const CHECKPOINTS_KEPT: usize = 16;
 /// Most sequenced objects and most checkpoints that one publication takes away.
 pub const PRUNED_MAX: usize = 64;
+/// Times that other writers may be quicker in a row.
+pub const CONFLICTS_MAX: usize = 1000;
 /// Bytes of tiles and bundles that a [`super::View`] remembers between two questions.
 pub const VIEW_CACHE_BYTES: usize = 4 * 1024 * 1024;

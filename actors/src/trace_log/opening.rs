@@ -21,7 +21,13 @@ impl TraceLog {
     /// # Errors
     /// [`Error`] says what contradicts what; nothing was changed then.
     pub async fn open(store: Arc<dyn LogStore>, key: SigningKey) -> Result<Self, Error> {
-        let key = Arc::new(key);
+        Self::open_with(store, Arc::new(key)).await
+    }
+
+    pub(super) async fn open_with(
+        store: Arc<dyn LogStore>,
+        key: Arc<SigningKey>,
+    ) -> Result<Self, Error> {
         let checkpoints = numbers(&*store, CHECKPOINTS).await?;
         let (newest, announced) = newest(&*store, &key, checkpoints.last().copied()).await?;
         let mut publisher = Publisher::new();
@@ -48,6 +54,7 @@ impl TraceLog {
             checkpoints: checkpoints.into(),
             publishing: false,
             stopped: false,
+            shared: false,
         };
         log.replay().await?;
         Ok(log)

@@ -63,7 +63,10 @@ impl TraceLog {
     /// # Errors
     /// The one given.
     pub fn finish(&mut self, written: Result<Written, Error>) -> Result<Published, Error> {
-        self.publishing = false;
+        if !std::mem::take(&mut self.publishing) {
+            // It was begun on a log that was opened anew since; it stands, and will be found.
+            return Ok(Published { size: self.published_size(), root: self.publisher.root() });
+        }
         let Written { publisher, view, stale } = written?;
         self.retained.drain(..stale.sequenced);
         self.checkpoints.drain(..stale.checkpoints);
@@ -159,7 +162,10 @@ impl Publication {
             .map_err(|source| Error::Checkpoint { path: CHECKPOINT.to_owned(), source })?;
         let path = numbered(CHECKPOINTS, checkpoint.size);
         store.create(vec![(path, note.clone().into_bytes())]).await?;
-        store.replace((CHECKPOINT.to_owned(), note.clone().into_bytes())).await?;
+        let shown = super::objects::checkpoint(&*store, CHECKPOINT, key.verifier()).await?;
+        if shown.is_none_or(|(shown, _)| shown.size <= checkpoint.size) {
+            store.replace((CHECKPOINT.to_owned(), note.clone().into_bytes())).await?;
+        }
         if !stale.paths.is_empty() {
             store.remove(stale.paths.clone()).await?;
         }

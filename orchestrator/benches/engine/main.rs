@@ -7,7 +7,6 @@
 mod light;
 mod reference;
 
-use gristmill::clock::SystemClock;
 use gristmill::embedded_store::Options;
 use gristmill::http_rail::{HttpRail, sandbox_profile};
 use gristmill::intake::Intake;
@@ -15,7 +14,6 @@ use gristmill::opened::Opened;
 use gristmill::sandbox_rail::{self, faults::Faults};
 use gristmill_actors::engine::{MeasureError, Measured, Measurer, Ports};
 use gristmill_actors::node::{Node, Parts};
-use gristmill_actors::ports::{Clock, ShardStore};
 use gristmill_actors::rail::BoxFuture;
 use gristmill_actors::registry::Registry;
 use gristmill_actors::stages::{Needs, shipped};
@@ -62,8 +60,7 @@ async fn bench(items: u64, folder: &Path) -> Result<(), Box<dyn Error>> {
         "gristmill.local/trace",
         Options { shards: SHARDS, ..Options::default() },
     )?;
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let ports: Ports = opened.ports(clock);
+    let ports: Ports = opened.ports();
     let payouts = Arc::new(OnceLock::new());
     let needs = Needs {
         ports: ports.clone(),

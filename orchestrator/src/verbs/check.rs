@@ -3,10 +3,10 @@
 use super::{answer, print};
 use crate::app::{Failure, configure};
 use crate::audit::{self, RailSource, Sources};
-use crate::cli::{self, Output, Place};
+use crate::cli::{self, Output, Place, SharedStore};
 use crate::opened::Opened;
 use crate::run::store_options;
-use crate::{checks, log_folder, trace_verify};
+use crate::{checks, log_folder, shared_store, trace_verify};
 use gristmill_actors::stage::StageType;
 use std::path::{Path, PathBuf};
 
@@ -22,17 +22,21 @@ pub(super) async fn trace(log: &str, key: &str, output: Output) -> Result<u8, Fa
 pub(super) async fn audit(
     place: &Place,
     rail: Option<&str>,
+    shared: &SharedStore,
     output: Output,
 ) -> Result<u8, Failure> {
     let config = configure(place.config.as_deref(), place.programs.as_deref())?;
-    let opened = Opened::existing(&place.data_dir, &config.trace.origin, store_options(&config))
-        .map_err(|error| Failure::new(error.exit_code(), &error))?;
+    let opened = match &shared.store {
+        Some(_) => shared_store::open(&config, shared, &place.data_dir, "").await,
+        None => Opened::existing(&place.data_dir, &config.trace.origin, store_options(&config)),
+    };
+    let opened = opened.map_err(|error| Failure::new(error.exit_code(), &error))?;
     let book = || RailSource::Folder(opened.dir.rail());
     let sources = Sources {
         store: &*opened.store,
         id_key: opened.dir.id_key(),
         verifier: opened.dir.trace_key().verifier(),
-        trace: opened.dir.trace(),
+        trace: opened.trace.clone(),
         rail: rail.map_or_else(book, |url| RailSource::Url(url.to_owned())),
         report: opened.dir.report(),
     };

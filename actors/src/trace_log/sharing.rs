@@ -1,0 +1,110 @@
+//! Several writers of one log: each sequences what its own shards offer, one at a time publishes.
+//!
+//! Creating `sequenced/FIRST` decides who gets the next indices; who comes second takes up what
+//! stands there and asks again. So no writer needs to know of the others, and a role that two hold
+//! at once does no harm.
+
+use super::limits::CONFLICTS_MAX;
+use super::objects::{CHECKPOINT, SEQUENCED, checkpoint, numbered};
+use super::{Batch, Error, TraceLog, View, sha256};
+use crate::ports::LogError;
+use gristmill_workflows::codec;
+use gristmill_workflows::sequencer::{Answer, Offer, Sequenced};
+use std::sync::Arc;
+
+impl TraceLog {
+    /// From now on other writers may create objects, too.
+    #[must_use]
+    pub fn share(self) -> Self {
+        Self { shared: true, ..self }
+    }
+
+    /// Whether other writers may create objects, too.
+    #[must_use]
+    pub const fn is_shared(&self) -> bool {
+        self.shared
+    }
+
+    /// Takes up what other writers have sequenced.
+    ///
+    /// # Errors
+    /// [`Error::Chain`] or [`Error::Store`]; open the log anew.
+    pub async fn catch_up(&mut self) -> Result<(), Error> {
+        loop {
+            let path = numbered(SEQUENCED, self.sequencer.size());
+            let Some(bytes) = self.store.read(path.clone()).await? else { return Ok(()) };
+            let decoded = codec::decode::<Sequenced>(&bytes);
+            let object = decoded.map_err(|source| Error::Object { path: path.clone(), source })?;
+            if object.first != self.sequencer.size() {
+                return Err(Error::Misnamed { path });
+            }
+            if !self.sequencer.replay(&object, sha256(&bytes)) {
+                return Err(Error::Chain { path });
+            }
+            self.retain(&object);
+            self.wait(Batch::of(object));
+        }
+    }
+
+    /// Takes up what another writer has published; true if that is further than what is known here.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] or [`Error::Store`]; nothing was changed then.
+    pub async fn follow(&mut self) -> Result<bool, Error> {
+        let shown = checkpoint(&*self.store, CHECKPOINT, self.key.verifier()).await?;
+        let Some((checkpoint, note)) = shown else { return Ok(false) };
+        if self.publishing || checkpoint.size <= self.published_size() {
+            return Ok(false);
+        }
+        while let Some(batch) = self.backlog.front().filter(|it| it.end() <= checkpoint.size) {
+            self.backlog_bytes -= batch.bytes;
+            self.backlog.pop_front();
+        }
+        self.view = Some(View::new(Arc::clone(&self.store), checkpoint, note.into()));
+        Ok(true)
+    }
+
+    /// The same log, opened anew; what its shards have acknowledged is kept.
+    ///
+    /// # Errors
+    /// As [`TraceLog::open`]. Other writers take objects away: the same may succeed right after.
+    pub async fn reopened(&self) -> Result<Self, Error> {
+        let mut log = Self::open_with(Arc::clone(&self.store), Arc::clone(&self.key)).await?;
+        log.shared = self.shared;
+        for (shard, below) in &self.acknowledged {
+            log.acknowledge(*shard, *below);
+        }
+        Ok(log)
+    }
+
+    /// As `seal`, but another writer may be quicker.
+    pub(super) async fn seal_among_others(
+        &mut self,
+        offers: Vec<Offer>,
+    ) -> Result<Vec<Answer>, Error> {
+        for _ in 0..CONFLICTS_MAX {
+            let cursors = self.sequencer.cursors().clone();
+            let (object, answers) = self.sequencer.sequence(offers.clone());
+            let Some(object) = object else { return Ok(answers) };
+            let path = numbered(SEQUENCED, object.first);
+            let encoded = codec::encode(&object);
+            let bytes = encoded.map_err(|source| Error::Object { path: path.clone(), source })?;
+            let hash = sha256(&bytes);
+            match self.store.create(vec![(path, bytes)]).await {
+                Ok(()) => {
+                    self.sequencer.sealed(hash);
+                    self.check_superseded(object.first).await?;
+                    self.retain(&object);
+                    self.wait(Batch::of(object));
+                    return Ok(answers);
+                }
+                Err(LogError::Differs { .. }) => {
+                    self.sequencer.take_back(&object, cursors);
+                    self.catch_up().await?;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Error::Crowded)
+    }
+}
