@@ -462,9 +462,7 @@ impl Node {
     /// said so within the deadline; else the next start treats the end as unclean.
     pub async fn stop(self, deadline: Duration) -> bool {
         if let Some(shared) = &self.shared {
-            let drained = shared.leave(&self.actor, deadline).await;
-            let stopped = self.actor.stop_and_wait(None, Some(deadline)).await;
-            return drained && stopped.is_ok();
+            return shared.leave(&self.actor, deadline).await;
         }
         let shards: Vec<ActorRef<ShardMessage>> = {
             let shards = self.engine.shards.read();

@@ -221,6 +221,16 @@ impl Process {
         self.signal(Signal::TERM);
     }
 
+    /// SIGSTOP: it does nothing until [`Self::resume`], and knows nothing of it.
+    pub fn pause(&mut self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// SIGCONT.
+    pub fn resume(&mut self) {
+        self.signal(Signal::CONT);
+    }
+
     /// SIGKILL, and waits until the process is gone. It may have ended by itself before.
     pub fn kill(mut self) -> Output {
         self.signal(Signal::KILL);

@@ -4,6 +4,7 @@
 mod audit;
 mod author;
 mod bad_input;
+mod cluster;
 mod data_dir;
 mod erasure;
 mod example;

@@ -25,17 +25,22 @@ impl std::fmt::Debug for Shared {
 }
 
 impl Shared {
-    /// Hands every shard over, then leaves the roster; true if all ended in order in time.
+    /// Hands every shard over, ends the node's actors, then leaves the roster; true if all ended in
+    /// order in time.
     pub(super) async fn leave(&self, node: &ActorRef<NodeMessage>, deadline: Duration) -> bool {
         tell(node, NodeMessage::Drain);
         let mut holdings = self.holdings.clone();
-        let drained = holdings.wait_for(|it| it.draining && it.held.is_empty());
-        let drained = tokio::time::timeout(deadline, drained).await;
+        let drained = async {
+            // What `wait_for` answers with keeps the sender waiting.
+            holdings.wait_for(|it| it.draining && it.held.is_empty()).await.is_ok()
+        };
+        let drained = tokio::time::timeout(deadline, drained).await.unwrap_or(false);
+        let stopped = node.stop_and_wait(None, Some(deadline)).await;
         let left = tokio::time::timeout(deadline, self.members.leave(self.incarnation)).await;
         if let Ok(Err(error)) = left {
             tracing::warn!(%error, "the roster was not left; the word of this node runs out");
         }
-        drained.is_ok_and(|drained| drained.is_ok())
+        drained && stopped.is_ok()
     }
 }
 
