@@ -3,9 +3,7 @@
 //!
 //! `GRISTMILL_TEST_CLUSTER_ROUNDS` is how often each scenario does its harm.
 
-use gristmill_tests::{
-    Gristmill, Manifest, Process, has_program, poll_until, size, skip,
-};
+use gristmill_tests::{Gristmill, Manifest, Process, has_program, poll_until, size, skip};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
@@ -24,6 +22,8 @@ const SETTLE: Duration = Duration::from_secs(120);
 const STOP: Duration = Duration::from_secs(60);
 const ANSWER: Duration = Duration::from_secs(20);
 const BATCH: usize = 40;
+/// What a loaded machine may take on top of the lease; the aim is 1 s.
+const ROOM: Duration = Duration::from_secs(3);
 
 fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
@@ -163,7 +163,8 @@ impl Town {
                 std::fs::copy(self.folder(0).join("keys").join(name), keys.join(name)).unwrap();
             }
         }
-        let mut arguments = vec!["serve".to_owned(), "--listen".to_owned(), "127.0.0.1:0".to_owned()];
+        let mut arguments =
+            vec!["serve".to_owned(), "--listen".to_owned(), "127.0.0.1:0".to_owned()];
         arguments.extend(self.store_arguments(number));
         arguments.extend(["--name".to_owned(), format!("n{number}")]);
         arguments.extend(["--lease-ms".to_owned(), LEASE_MS.to_string()]);
@@ -194,11 +195,14 @@ impl Town {
         nodes.as_array().unwrap().iter().map(row).collect()
     }
 
-    /// Waits until every shard has an owner; says how long that took.
-    fn until_all_owned(&self) -> Duration {
+    /// Waits until every shard has another owner than one node; says how long that took.
+    fn until_without(&self, number: usize) -> Duration {
         let began = Instant::now();
-        poll_until(START, "an owner of every shard", || {
-            (self.shards().iter().map(|(_, shards)| shards).sum::<u64>() == 16).then_some(())
+        let name = format!("n{number}");
+        poll_until(START, "another owner of every shard", || {
+            let shards = self.shards();
+            let others = shards.iter().filter(|(known, _)| *known != name);
+            (others.map(|(_, shards)| shards).sum::<u64>() == 16).then_some(())
         });
         began.elapsed()
     }
@@ -325,9 +329,9 @@ fn nodes_are_killed_again_and_again() {
         a_moment(700);
         let victim = round % 3;
         let _gone = town.take_down(victim).kill();
-        let took = town.until_all_owned();
-        eprintln!("all shards owned {took:?} after the death of n{victim}");
-        assert!(took < Duration::from_millis(LEASE_MS + 1_000) + Duration::from_secs(2));
+        let took = town.until_without(victim);
+        eprintln!("its last shard moved {took:?} after the death of n{victim}");
+        assert!(took < Duration::from_millis(LEASE_MS) + ROOM, "{took:?}");
         town.up(victim);
     }
     a_moment(500);
@@ -344,8 +348,7 @@ fn a_node_that_sleeps_through_its_leases_changes_nothing_when_it_wakes() {
         let sleeper = round % 2;
         let listens = town.addresses.lock().unwrap()[sleeper].take();
         town.node(sleeper).pause();
-        a_moment(LEASE_MS);
-        town.until_all_owned();
+        town.until_without(sleeper);
         a_moment(500);
         town.node(sleeper).resume();
         town.addresses.lock().unwrap()[sleeper] = listens;
@@ -377,8 +380,8 @@ fn all_nodes_are_restarted_one_after_the_other() {
         let mut process = town.take_down(number);
         process.terminate();
         let _ended = process.wait(STOP).expect(0);
-        let took = town.until_all_owned();
-        eprintln!("all shards owned {took:?} after n{number} ended in order");
+        let took = town.until_without(number);
+        eprintln!("its last shard moved {took:?} after n{number} ended in order");
         town.up(number);
     }
     a_moment(500);

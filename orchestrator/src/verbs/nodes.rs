@@ -37,10 +37,6 @@ async fn open(args: &Shared) -> Result<RedisStore, Failure> {
     store.map_err(|error| Failure::new(error.exit_code(), &error))
 }
 
-fn failed(error: StoreError) -> Failure {
-    Failure::new(4, &error)
-}
-
 /// Every shard, and who holds its lease now.
 async fn held(store: &RedisStore) -> Result<Vec<Shard>, StoreError> {
     let roster = store.roster().await?;
@@ -60,9 +56,9 @@ async fn held(store: &RedisStore) -> Result<Vec<Shard>, StoreError> {
 
 pub(super) async fn nodes(args: &Shared) -> Result<u8, Failure> {
     let store = open(args).await?;
-    let roster = store.roster().await.map_err(failed)?;
+    let roster = store.roster().await.map_err(|error| Failure::new(4, &error))?;
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-    for shard in held(&store).await.map_err(failed)? {
+    for shard in held(&store).await.map_err(|error| Failure::new(4, &error))? {
         *counts.entry(shard.node.unwrap_or_default()).or_default() += 1;
     }
     let node = |member: gristmill_workflows::placement::Member| Node {
@@ -84,7 +80,7 @@ pub(super) async fn nodes(args: &Shared) -> Result<u8, Failure> {
 
 pub(super) async fn shards(args: &Shared) -> Result<u8, Failure> {
     let store = open(args).await?;
-    let shards = held(&store).await.map_err(failed)?;
+    let shards = held(&store).await.map_err(|error| Failure::new(4, &error))?;
     let line = |shard: &Shard| {
         let node = shard.node.as_deref().unwrap_or("nobody");
         format!("{:04}  {node}  epoch {}", shard.shard, shard.epoch)
@@ -96,13 +92,14 @@ pub(super) async fn shards(args: &Shared) -> Result<u8, Failure> {
 
 pub(super) async fn drain(node: &str, args: &Shared) -> Result<u8, Failure> {
     let store = open(args).await?;
-    let members = store.roster().await.map_err(failed)?.members;
+    let members = store.roster().await.map_err(|error| Failure::new(4, &error))?.members;
     let is_it = |incarnation: u128| format!("{incarnation:032x}") == node;
     let named = members.iter().find(|it| it.name == node || is_it(it.incarnation));
     let Some(named) = named else {
         return Err(Failure { code: 1, text: format!("no node {node} is up") });
     };
-    let asked = store.ask_drain(named.incarnation).await.map_err(failed)?;
+    let asked =
+        store.ask_drain(named.incarnation).await.map_err(|error| Failure::new(4, &error))?;
     let line = format!("{} was asked to hand its shards over", named.name);
     answer(args.output, &asked, &[line])?;
     Ok(u8::from(!asked))
