@@ -10,5 +10,6 @@ pub mod memory_media;
 pub mod memory_store;
 pub mod model_rail;
 pub mod rail_conformance;
+pub mod simulator;
 pub mod store_conformance;
 pub mod virtual_clock;

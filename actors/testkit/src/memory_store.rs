@@ -101,6 +101,11 @@ impl MemoryStore {
         self.lock(shard).ok().map(|rows| rows.clone())
     }
 
+    /// Looks at one shard's rows; none for a shard that the store does not have.
+    pub fn look<T>(&self, shard: ShardId, look: impl FnOnce(&ShardRows) -> T) -> Option<T> {
+        self.lock(shard).ok().map(|rows| look(&rows))
+    }
+
     /// Replaces one shard's rows: how a test damages a store. Nothing happens to a shard that the
     /// store does not have.
     pub fn replace_rows(&self, shard: ShardId, rows: ShardRows) {
