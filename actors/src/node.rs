@@ -32,6 +32,7 @@ use gristmill_workflows::time::Timestamp;
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, RwLock};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -103,6 +104,8 @@ struct State {
     statuses: BTreeMap<ShardId, watch::Sender<ShardStatus>>,
     cells: HashMap<ActorId, ShardId>,
     failures: HashMap<ShardId, u32>,
+    /// Whether this process' memory of a shard was last lost for no fault of a journey.
+    kept: BTreeMap<ShardId, Arc<AtomicBool>>,
     membership: Option<ActorRef<MembershipMessage>>,
     fatal: watch::Sender<Option<Fatal>>,
 }
@@ -161,8 +164,8 @@ impl Actor for NodeActor {
                 None
             }
         };
-        let (cells, failures) = (HashMap::new(), HashMap::new());
-        Ok(State { engine, owner, window, statuses, cells, failures, membership, fatal })
+        let (cells, failures, kept) = (HashMap::new(), HashMap::new(), BTreeMap::new());
+        Ok(State { engine, owner, window, statuses, cells, failures, kept, membership, fatal })
     }
 
     async fn handle(
@@ -225,6 +228,7 @@ impl State {
             window: self.window,
             engine: self.engine.clone(),
             status,
+            kept: self.kept.entry(shard).or_default().clone(),
         };
         let started = Actor::spawn_linked(None, ShardActor, arguments, myself.get_cell()).await;
         match started {
@@ -247,6 +251,9 @@ impl State {
         if let Some(shard) = self.cells.remove(&id) {
             let shards = &self.engine.shards;
             shards.write().unwrap_or_else(std::sync::PoisonError::into_inner).remove(&shard);
+            // A panic may be some journey's doing; an error of the store or the log is not.
+            let blameless = error.downcast_ref::<shard::Error>().is_some();
+            self.kept.entry(shard).or_default().store(blameless, Ordering::Release);
             self.shard_failed(myself, shard, error);
             return;
         }
@@ -269,7 +276,7 @@ impl State {
         if self.is_lost(error) {
             return self.tell_membership(MembershipMessage::Gone(shard));
         }
-        self.engine.counters.restarts.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        self.engine.counters.restarts.fetch_add(1, Ordering::Relaxed);
         if let Some(status) = self.statuses.get(&shard) {
             status.send_replace(ShardStatus::default());
         }

@@ -26,7 +26,7 @@ use gristmill_workflows::time::Timestamp;
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tokio::sync::watch;
 
 pub(crate) use admission::Fetched;
@@ -60,6 +60,8 @@ pub enum ShardMessage {
     Read(Box<Result<Read, StoreError>>),
     /// Data keys were destroyed, with what they encrypt.
     Erased(Vec<u64>),
+    /// They were not, or nobody knows.
+    NotErased(Vec<u64>),
     /// A holder of content that stood was decided or goes on.
     HoldersChanged,
     /// A timer is due.
@@ -123,6 +125,8 @@ pub struct Arguments {
     pub engine: Arc<Engine>,
     /// Where its status is shown.
     pub status: watch::Sender<ShardStatus>,
+    /// This process had the shard and lost its memory for no fault of a journey.
+    pub kept: Arc<AtomicBool>,
 }
 
 /// What it keeps.
@@ -171,6 +175,8 @@ pub struct State {
     offered: usize,
     posting: Arc<AtomicUsize>,
     erasing: usize,
+    /// What the sweep tries to erase again.
+    erase_again: Vec<u64>,
 }
 
 impl Actor for ShardActor {
@@ -213,6 +219,7 @@ impl Actor for ShardActor {
             }
             ShardMessage::Read(read) => state.on_read(*read)?,
             ShardMessage::Erased(slots) => state.on_erased(&slots),
+            ShardMessage::NotErased(slots) => state.on_not_erased(slots),
             ShardMessage::HoldersChanged => state.look_at_claims(),
             ShardMessage::Timer => state.on_timer(),
             ShardMessage::Sweep => state.on_sweep(&myself),
@@ -287,10 +294,19 @@ impl State {
         }
     }
 
+    fn on_not_erased(&mut self, slots: Vec<u64>) {
+        self.erasing = self.erasing.saturating_sub(slots.len());
+        self.erase_again.extend(slots);
+    }
+
     fn on_sweep(&mut self, myself: &ActorRef<ShardMessage>) {
         self.inbox_grew();
         self.machine.repeat_unanswered();
         self.desk.push_back(Desk::Horizon);
+        let again = std::mem::take(&mut self.erase_again);
+        if !again.is_empty() {
+            self.erase(myself, again);
+        }
         sweep_later(myself);
     }
 
@@ -325,6 +341,7 @@ impl State {
             && !self.fetching
             && !self.control_grew
             && !self.intake_grew
+            && self.erase_again.is_empty()
             && self.desk.is_empty()
             && self.suspects.is_empty();
         let finished = &self.machine.state().finished;

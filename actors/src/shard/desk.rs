@@ -168,6 +168,9 @@ impl State {
 
     fn resume(&mut self, stood: Vec<Stood>, moving: &[(Arrival, u8)]) -> Result<(), Error> {
         let now = self.now();
+        for (arrival, _) in moving {
+            self.admitted.remove(arrival);
+        }
         for stood in stood {
             let arrival = stood.journey.arrival;
             let count = moving.iter().find(|(other, _)| *other == arrival).map_or(0, |m| m.1);

@@ -62,7 +62,8 @@ impl State {
         self.intake_grew = true;
     }
 
-    /// Destroys keys and blobs; what is not done when the process ends is done at the next start.
+    /// Destroys keys and blobs; what fails is tried again by the sweep, and what is not done when
+    /// the process ends is done at the next start.
     pub(super) fn erase(&mut self, myself: &ActorRef<ShardMessage>, slots: Vec<u64>) {
         self.erasing += slots.len();
         let (ports, myself, shard) = (self.engine.ports.clone(), myself.clone(), self.id);
@@ -73,7 +74,8 @@ impl State {
                 (Ok(()), Ok(())) => tell(&myself, ShardMessage::Erased(slots)),
                 (keys, blobs) => {
                     let failed = (keys.err(), blobs.err());
-                    tracing::error!(%shard, ?failed, "erasure failed; it is tried again at start");
+                    tracing::error!(%shard, ?failed, "erasure failed; it is tried again");
+                    tell(&myself, ShardMessage::NotErased(slots));
                 }
             }
         });

@@ -3,25 +3,26 @@
 use super::admission::Cursors;
 use super::{Arguments, Desk, Error, ShardMessage, State};
 use crate::contribution::tell;
-use crate::ports::Loaded;
+use crate::ports::{Loaded, ShardStore};
 use gristmill_workflows::codec::{self, decode};
 use gristmill_workflows::commit::{Admitted, OutboxRow, Place, ShardState};
-use gristmill_workflows::id::Arrival;
+use gristmill_workflows::id::{Arrival, ShardId};
 use gristmill_workflows::limits::UNCLEAN_ENDS_MAX;
 use gristmill_workflows::sequencer::Offer;
 use gristmill_workflows::shard::Shard;
 use ractor::ActorRef;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// Claims the shard and builds its memory.
 pub(super) async fn load(
     myself: &ActorRef<ShardMessage>,
     arguments: Arguments,
 ) -> Result<State, Error> {
-    let Arguments { shard, owner, window, engine, status } = arguments;
+    let Arguments { shard, owner, window, engine, status, kept } = arguments;
     let store = engine.ports.store.clone();
+    let same_life = is_same_life(&*store, shard, owner, &kept).await?;
     let lease = store.claim(shard, owner).await?;
     let loaded = store.load(shard).await?;
     let decoded: Option<ShardState> = loaded.state.as_deref().map(decode).transpose()?;
@@ -61,10 +62,28 @@ pub(super) async fn load(
         offered: 0,
         posting: Arc::new(AtomicUsize::new(0)),
         erasing: 0,
+        erase_again: Vec::new(),
     };
     state.started = state.now();
-    state.take_up(myself, loaded).await?;
+    state.take_up(myself, loaded, same_life).await?;
     Ok(state)
+}
+
+/// Whether it was this very process that had the shard last, and lost its memory for no fault of
+/// a journey: then nobody is suspected.
+async fn is_same_life(
+    store: &dyn ShardStore,
+    shard: ShardId,
+    owner: u128,
+    kept: &AtomicBool,
+) -> Result<bool, Error> {
+    if !kept.load(Ordering::Acquire) {
+        return Ok(false);
+    }
+    let leases = store.leases(vec![shard]).await?;
+    let same = leases.first().is_some_and(|lease| lease.owner == owner);
+    kept.store(same, Ordering::Release);
+    Ok(same)
 }
 
 impl State {
@@ -72,6 +91,7 @@ impl State {
         &mut self,
         myself: &ActorRef<ShardMessage>,
         loaded: Loaded,
+        same_life: bool,
     ) -> Result<(), Error> {
         for (from, row) in &loaded.outbox {
             let OutboxRow(entries) = decode(row)?;
@@ -81,7 +101,7 @@ impl State {
             self.erase(myself, loaded.erasures);
         }
         if let Some(row) = &loaded.admitted {
-            self.take_up_admitted(decode(row)?).await?;
+            self.take_up_admitted(decode(row)?, same_life).await?;
         }
         self.machine.open_programs();
         self.machine.repeat_unanswered();
@@ -92,8 +112,12 @@ impl State {
 
     /// What was admitted when memory was lost: what has a moving row goes on; what is still in the
     /// inbox runs alone first, since one of them may be what ended the process.
-    async fn take_up_admitted(&mut self, admitted: Admitted) -> Result<(), Error> {
-        let add = u8::from(!admitted.clean);
+    async fn take_up_admitted(
+        &mut self,
+        admitted: Admitted,
+        same_life: bool,
+    ) -> Result<(), Error> {
+        let add = u8::from(!admitted.clean && !same_life);
         let noted = admitted.ids.iter().map(|(arrival, count)| (*arrival, count + add));
         let noted: BTreeMap<Arrival, u8> = noted.chain(admitted.waiting).collect();
         let arrivals: Vec<Arrival> = noted.keys().copied().collect();
@@ -112,6 +136,8 @@ impl State {
         }
         self.suspects.make_contiguous().sort_by_key(|(arrival, count)| (*count, *arrival));
         if !moving.is_empty() {
+            // Noted from now on: whatever is committed before they go on must not forget them.
+            self.admitted.extend(moving.iter().copied());
             self.desk.push_front(Desk::Resume(moving));
         }
         Ok(())

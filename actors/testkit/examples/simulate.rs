@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 
 /// Seeds of one run, unless the environment says another number.
 const SEEDS: u64 = 2_000;
+/// Breaches shown of one seed.
+const BREACHES_SHOWN: usize = 6;
 /// A search ends after this many failures.
 const FAILURES_SHOWN: usize = 10;
 
@@ -48,7 +50,10 @@ impl Sums {
             *self.transitions.entry(which).or_default() += count;
         }
         if !report.breaches.is_empty() {
-            println!("seed {} fails: {}", report.seed, report.breaches.join("\n    "));
+            println!("seed {} fails: {} breaches", report.seed, report.breaches.len());
+            for breach in report.breaches.iter().take(BREACHES_SHOWN) {
+                println!("    {breach}");
+            }
             println!("  again: ./tests/run sim {}", report.seed);
             self.failures.push((report.seed, report.breaches));
         }
@@ -131,16 +136,14 @@ fn lasting(word: &str) -> Result<Duration, String> {
 }
 
 fn replay(seed: u64, options: Options) -> ExitCode {
-    let report = match simulate(seed, Options { readable: true, ..options }) {
+    tracing_subscriber::fmt().without_time().with_ansi(false).with_writer(std::io::stdout).init();
+    let report = match simulate(seed, options) {
         Ok(report) => report,
         Err(error) => {
             eprintln!("simulate: no runtime: {error}");
             return ExitCode::from(2);
         }
     };
-    for line in &report.lines {
-        println!("{line}");
-    }
     println!("digest {:016x}, {} events", report.digest, report.events);
     for breach in &report.breaches {
         println!("BREACH {breach}");

@@ -8,7 +8,8 @@
 //! memory of this crate. A witness checks every commit and effect; once faults have stopped, the
 //! system must come to rest, and everything that is left is audited.
 //!
-//! The same seed gives the same run, to the last event: [`Report::digest`].
+//! The same seed gives the same run, to the last event: [`Report::digest`]. Events are told to
+//! `tracing` under the target `simulator`.
 
 mod chance;
 mod clients;
@@ -16,7 +17,6 @@ mod disk;
 mod files;
 mod fleet;
 mod journal;
-mod leases;
 mod limits;
 mod plan;
 mod rail;
@@ -32,7 +32,7 @@ use crate::memory_log::MemoryLog;
 use crate::memory_media::MemoryMedia;
 use crate::memory_store::{MemoryStore, Shape};
 use crate::model_rail::ModelRail;
-use crate::virtual_clock::START;
+use crate::virtual_clock::{START, VirtualClock};
 use chance::Chance;
 use clients::Acknowledged;
 use fleet::Fleet;
@@ -42,9 +42,9 @@ use gristmill_workflows::id::{ContributionId, IdKey, ShardId};
 use gristmill_workflows::inbox::Verb;
 use gristmill_workflows::journey::State;
 use gristmill_workflows::limits::UNCLEAN_ENDS_MAX;
+use gristmill_workflows::request::Wait;
 use gristmill_workflows::time::Timestamp;
 use journal::Journal;
-use leases::Leases;
 use plan::{Blow, Plan};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -52,6 +52,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
+use town::Behaviour;
 use wire::{Process, Wire};
 use witness::Witness;
 
@@ -60,8 +61,6 @@ pub use stages::WANTED_PANIC;
 /// How a seed is run.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Options {
-    /// Keep every event as a line.
-    pub readable: bool,
     /// Nothing goes wrong but what people do.
     pub without_faults: bool,
 }
@@ -75,8 +74,6 @@ pub struct Report {
     pub digest: u64,
     /// How many events there were.
     pub events: u64,
-    /// The events, if they were asked for: milliseconds of simulated time, and what happened.
-    pub lines: Vec<String>,
     /// What does not hold: the invariant, and a sentence.
     pub breaches: Vec<String>,
     /// Faults that were injected, by kind.
@@ -103,12 +100,13 @@ struct Sim {
     log: MemoryLog,
     rail: Arc<ModelRail>,
     disk: disk::Disk,
-    leases: Leases,
     witness: Witness,
     started: Instant,
     calm: AtomicBool,
     stage_down_until: AtomicU64,
     skew_ms: AtomicI64,
+    /// Nodes that contributions killed.
+    suicides: AtomicU64,
     /// Something happened that nodes are to be told.
     changed: Arc<Notify>,
     inner: Mutex<Inner>,
@@ -171,7 +169,6 @@ async fn run(seed: u64, options: Options) -> Report {
         seed,
         digest: written.digest,
         events: written.events,
-        lines: written.lines,
         breaches: written.breaches,
         faults: written.faults,
         transitions: written.transitions,
@@ -183,20 +180,16 @@ async fn run(seed: u64, options: Options) -> Report {
 /// The system comes to rest; an operator goes through the quarantine until nothing can be done.
 async fn settle(sim: &Sim, fleet: &mut Fleet, wire: &Wire) {
     for round in 0..limits::ROUNDS_MAX {
-        if !fleet.rest().await {
-            let standing = sim.standing();
-            let moving = standing.iter().filter(|one| one.journey.state == State::Moving).count();
-            sim.journal.breach(format!(
-                "I1: no rest: {} queued, {} standing, {moving} of them moving",
-                sim.queued().len(),
-                standing.len()
-            ));
+        if !rest(sim, fleet).await {
             return;
         }
         let mut said = 0;
         for standing in sim.standing() {
             let journey = standing.journey;
+            let behaviour = Behaviour::of(&journey.submission.idempotency_key);
             let verb = match &journey.state {
+                // A person who reads the cause lets it not kill another node.
+                State::Paused { .. } if behaviour == Behaviour::Kills => Verb::Reject,
                 State::Paused { .. } if round < limits::RETRY_ROUNDS => Verb::Retry,
                 State::Paused { .. } if journey.accepted.is_none() => Verb::Reject,
                 State::Paused { .. } => Verb::Retry,
@@ -211,16 +204,53 @@ async fn settle(sim: &Sim, fleet: &mut Fleet, wire: &Wire) {
             return;
         }
     }
-    if !fleet.rest().await {
-        sim.journal.breach("I1: no rest after an operator's last round".to_owned());
+    rest(sim, fleet).await;
+}
+
+/// Waits until nothing moves and no timer is set, as long as that may take.
+async fn rest(sim: &Sim, fleet: &mut Fleet) -> bool {
+    let mut copies = 0;
+    let resting = async {
+        loop {
+            fleet.rest().await;
+            // A copy waits as long as whose content it is stands: two looks are enough to see that.
+            let due = sim.standing().into_iter().filter_map(|one| match one.journey.state {
+                State::Parked { wait: Wait::ContentClaim, until, .. } => until.map(|at| (1, at)),
+                State::Parked { until, .. } => until.map(|at| (0, at)),
+                _ => None,
+            });
+            let Some((copy, due)) = due.min() else { return };
+            copies += copy;
+            if copies > 2 {
+                return;
+            }
+            // A node's own clock may be behind.
+            let wait = due.0.saturating_sub(sim.now().0) + 1_000;
+            tokio::time::sleep(Duration::from_millis(wait)).await;
+        }
+    };
+    let rested = tokio::time::timeout(limits::REST_MAX, resting).await.is_ok();
+    if !rested {
+        let standing = sim.standing();
+        let moving = standing.iter().filter(|one| one.journey.state == State::Moving).count();
+        sim.journal.breach(format!(
+            "I1: no rest: {} queued, {} standing, {moving} of them moving",
+            sim.queued().len(),
+            standing.len()
+        ));
     }
+    rested
 }
 
 impl Sim {
     fn new(seed: u64, options: Options) -> Self {
         let plan = Plan::draw(seed, !options.without_faults);
         let key = IdKey::new([7; 32]);
-        let shape = Shape { shards: plan.shards, intake_high_water: 40 };
+        let shape = Shape {
+            shards: plan.shards,
+            intake_high_water: 40,
+            lease_ttl_ms: plan.lease_ms,
+        };
         let rail = ModelRail::new(RailProfile {
             name: "model".to_owned(),
             key_window: Duration::from_millis(plan.rail_window_ms),
@@ -231,26 +261,31 @@ impl Sim {
         let mut data_keys = [0; 32];
         data_keys[..8].copy_from_slice(&seed.to_be_bytes());
         let forgets = plan.blows.iter().any(|(_, blow)| *blow == Blow::PowerLoss);
-        let jumps = plan.blows.iter().any(|(_, blow)| *blow == Blow::ClockJump);
+        // Nodes that share a store decide by the store's clock.
+        let jumps = plan.lease_ms == 0 && plan.blows.iter().any(|(_, blow)| *blow == Blow::ClockJump);
         let programs = town::programs(&plan);
+        let store = match plan.lease_ms {
+            0 => MemoryStore::new(shape),
+            _ => MemoryStore::shared(shape, Arc::new(VirtualClock::new(seed))),
+        };
         let verifier = signing_key().verifier().clone();
         let sim = Self {
             seed,
             chance: Chance::new(seed, 3),
-            journal: Journal::new(options.readable),
+            journal: Journal::new(),
             witness: Witness::new(key.clone(), verifier, programs),
             key,
-            store: MemoryStore::new(shape),
+            store,
             keys: MemoryKeys::new(data_keys),
             media: MemoryMedia::new(),
             log: MemoryLog::new(),
             rail: Arc::new(rail),
             disk: disk::Disk::new(forgets),
-            leases: Leases::default(),
             started: Instant::now(),
             calm: AtomicBool::new(false),
             stage_down_until: AtomicU64::new(0),
             skew_ms: AtomicI64::new(if jumps { 2_000 } else { 0 }),
+            suicides: AtomicU64::new(0),
             changed: Arc::new(Notify::new()),
             inner: Mutex::default(),
             plan,
@@ -331,6 +366,14 @@ impl Sim {
         self.lock().acknowledged.values().copied().collect()
     }
 
+    /// An operator lets a contribution run again: whom it kills then is counted anew.
+    fn retried(&self, id: ContributionId) {
+        self.lock().kills.retain(|key, _| {
+            let people = 0..self.plan.people;
+            !people.map(|n| format!("person-{n}")).any(|p| self.key.contribution(&p, key) == id)
+        });
+    }
+
     /// A contribution killed its node.
     fn killed_by(&self, key: &str) {
         self.journal.note(format_args!("{key} kills its node"));
@@ -341,6 +384,7 @@ impl Sim {
             *kills += 1;
             *kills
         };
+        self.suicides.fetch_add(1, Ordering::Relaxed);
         if kills > UNCLEAN_ENDS_MAX {
             self.journal.breach(format!("I11: {key} killed its node {kills} times"));
         }

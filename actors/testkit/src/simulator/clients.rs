@@ -213,6 +213,9 @@ pub(super) async fn say(wire: &Wire, id: ContributionId, verb: Verb) {
 async fn command(wire: &Wire, id: ContributionId, verb: Verb) -> Result<(), Again> {
     let shard = id.bucket.shard(wire.sim.plan.shards);
     wire.sim.journal.note(format_args!("an operator says {verb:?} of {id}"));
+    if verb == Verb::Retry {
+        wire.sim.retried(id);
+    }
     put(wire, shard, Item::Command { id, verb }, None, None).await.map(drop)
 }
 

@@ -1,13 +1,14 @@
 //! Nodes that take the same shards over one from another.
 
 use super::Sim;
-use super::limits::{ENDS_AFTER_FAULTS_MAX, REST_MAX, PATIENCE_MS, ZOMBIES_MAX};
+use super::limits::{ENDS_AFTER_FAULTS_MAX, PATIENCE_MS, ZOMBIES_MAX};
 use super::plan::Blow;
 use super::rail::RailWire;
 use super::stages::{Fuse, ModelMeasurer, Probe};
 use super::town;
 use super::wire::{Life, Process, Wire};
 use gristmill_actors::engine::{PayoutSlot, Ports};
+use gristmill_actors::membership::Place;
 use gristmill_actors::node::{Fatal, Node, Parts};
 use gristmill_actors::ports::Clock;
 use gristmill_actors::registry::Registry;
@@ -45,13 +46,26 @@ struct Running {
     clock: Arc<NodeClock>,
 }
 
+impl Running {
+    /// Waits until the node has every shard, and none of them moves.
+    async fn rest(&self, shards: u16) -> Result<(), Fatal> {
+        if let Some(mut holdings) = self.node.holdings() {
+            let all = holdings.wait_for(|it| it.held.len() == usize::from(shards)).await;
+            if all.is_err() {
+                return Err(self.node.ended().await);
+            }
+        }
+        self.node.rest(PATIENCE_MS).await
+    }
+}
+
 /// The nodes.
 pub(super) struct Fleet {
     sim: Arc<Sim>,
     current: Option<Running>,
     zombies: Vec<Running>,
     started: u128,
-    ends: u32,
+    ends: u64,
 }
 
 impl Fleet {
@@ -84,7 +98,7 @@ impl Fleet {
             return;
         }
         self.ends += 1;
-        if self.ends > ENDS_AFTER_FAULTS_MAX {
+        if self.ends > self.sim.suicides.load(Ordering::Relaxed) + ENDS_AFTER_FAULTS_MAX {
             self.sim.journal.breach("I11: nodes end by themselves without any fault".to_owned());
         }
     }
@@ -128,8 +142,13 @@ impl Fleet {
         let log = TraceLog::open(outside, sim.signing_key()).await;
         let log = log.map_err(|error| Fatal::Log { detail: error.to_string(), full: false })?;
         let (owner, window) = (process.owner, sim.plan.window);
+        let place = (sim.plan.lease_ms > 0).then(|| Place {
+            members: Arc::new(wire.clone()),
+            name: process.name.clone(),
+            address: String::new(),
+        });
         let rail = RailWire { wire, rail: sim.rail.clone() };
-        let parts = Parts { world, registry, ports, log, payouts, owner, window };
+        let parts = Parts { world, registry, ports, log, payouts, owner, window, place };
         let node = Node::start(parts, Arc::new(rail)).await?;
         Ok(Running { process, node, clock })
     }
@@ -262,28 +281,25 @@ impl Fleet {
         }
     }
 
-    /// Waits until nothing moves; false if that takes too long.
-    pub(super) async fn rest(&mut self) -> bool {
-        let resting = async {
-            loop {
-                self.start().await;
-                self.tell();
-                let Some(running) = &self.current else { return };
-                let changed = self.sim.changed.clone();
-                tokio::select! {
-                    biased;
-                    () = changed.notified() => {}
-                    rested = running.node.rest(PATIENCE_MS) => match rested {
-                        Ok(()) => return,
-                        Err(fatal) => self.died(&fatal),
-                    },
-                }
-                if self.current.as_ref().is_some_and(|running| running.process.is_dead()) {
-                    self.kill();
-                }
+    /// Waits until nothing moves.
+    pub(super) async fn rest(&mut self) {
+        loop {
+            self.start().await;
+            self.tell();
+            let Some(running) = &self.current else { return };
+            let changed = self.sim.changed.clone();
+            tokio::select! {
+                biased;
+                () = changed.notified() => {}
+                rested = running.rest(self.sim.plan.shards) => match rested {
+                    Ok(()) => return,
+                    Err(fatal) => self.died(&fatal),
+                },
             }
-        };
-        tokio::time::timeout(REST_MAX, resting).await.is_ok()
+            if self.current.as_ref().is_some_and(|running| running.process.is_dead()) {
+                self.kill();
+            }
+        }
     }
 
     /// The last node stops in order.

@@ -1,6 +1,6 @@
-//! What happened in a simulation, in order: a digest always, the lines on demand.
+//! What happened in a simulation, in order: a digest always, and lines for whoever listens.
 
-use super::limits::LINES_MAX;
+use super::limits::BREACHES_MAX;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::time::Instant;
@@ -9,7 +9,6 @@ use tokio::time::Instant;
 #[derive(Debug)]
 pub(super) struct Journal {
     started: Instant,
-    readable: bool,
     inner: Mutex<Inner>,
 }
 
@@ -17,7 +16,6 @@ pub(super) struct Journal {
 struct Inner {
     digest: u64,
     events: u64,
-    lines: Vec<String>,
     breaches: Vec<String>,
     faults: BTreeMap<&'static str, u64>,
     transitions: BTreeMap<String, u64>,
@@ -28,17 +26,16 @@ struct Inner {
 pub(super) struct Written {
     pub(super) digest: u64,
     pub(super) events: u64,
-    pub(super) lines: Vec<String>,
     pub(super) breaches: Vec<String>,
     pub(super) faults: BTreeMap<&'static str, u64>,
     pub(super) transitions: BTreeMap<String, u64>,
 }
 
 impl Journal {
-    pub(super) fn new(readable: bool) -> Self {
+    pub(super) fn new() -> Self {
         // FNV-1a, 64 bits (Fowler, Noll, Vo): its offset.
         let inner = Inner { digest: 0xcbf2_9ce4_8422_2325, ..Inner::default() };
-        Self { started: Instant::now(), readable, inner: Mutex::new(inner) }
+        Self { started: Instant::now(), inner: Mutex::new(inner) }
     }
 
     /// Milliseconds of simulated time since the start.
@@ -52,16 +49,15 @@ impl Journal {
         let mut inner = self.lock();
         inner.digest = fnv(inner.digest, line.as_bytes());
         inner.events += 1;
-        if self.readable && inner.lines.len() < LINES_MAX {
-            inner.lines.push(line);
-        }
+        drop(inner);
+        tracing::info!(target: "simulator", "{line}");
     }
 
     /// An invariant is broken, or the system does not come to rest.
     pub(super) fn breach(&self, sentence: String) {
         self.note(format_args!("BREACH {sentence}"));
         let mut inner = self.lock();
-        if inner.breaches.len() < LINES_MAX && !inner.breaches.contains(&sentence) {
+        if inner.breaches.len() < BREACHES_MAX && !inner.breaches.contains(&sentence) {
             inner.breaches.push(sentence);
         }
     }
@@ -84,8 +80,8 @@ impl Journal {
     /// Everything, once.
     pub(super) fn take(&self) -> Written {
         let inner = std::mem::take(&mut *self.lock());
-        let Inner { digest, events, lines, breaches, faults, transitions } = inner;
-        Written { digest, events, lines, breaches, faults, transitions }
+        let Inner { digest, events, breaches, faults, transitions } = inner;
+        Written { digest, events, breaches, faults, transitions }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

@@ -2,7 +2,7 @@
 
 use super::wire::{Apply, Wire, at_once};
 use gristmill_actors::ports::{
-    Claimed, Committed, ContentIndex, Intake, Known, Loaded, Numbered, ShardStore, StoreError,
+    Claimed, Committed, ContentIndex, Intake, Known, Loaded, Numbered, Renewed, Roster, Membership, Notice, ShardStore, StoreError,
     StoredContributor, StoredJourney, Submitted,
 };
 use gristmill_actors::rail::BoxFuture;
@@ -10,8 +10,11 @@ use gristmill_workflows::commit::{Commit, Place};
 use gristmill_workflows::id::{Arrival, ContributionId, ContributorKey, ShardId};
 use gristmill_workflows::inbox::Lane;
 use gristmill_workflows::lease::{Fence, Lease};
+use gristmill_workflows::placement::Member;
 use gristmill_workflows::time::Timestamp;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::broadcast;
 
 impl Wire {
     fn reads<T: Send>(
@@ -32,17 +35,51 @@ impl ShardStore for Wire {
         let sim = self.sim.clone();
         let name = self.process.name.clone();
         let apply: Apply<Lease> = Arc::new(move || {
-            if !sim.leases.may_claim(shard, owner) {
-                let detail = "simulated: the lease is another's".to_owned();
-                return Err(StoreError::Unavailable { detail });
-            }
             let lease = at_once(ShardStore::claim(&sim.store, shard, owner))?;
-            sim.leases.held(shard, owner, sim.plan.lease_ms);
             sim.journal.note(format_args!("{name} claims shard {shard}, epoch {}", lease.epoch));
             sim.witness.claimed(shard, lease, &sim.journal);
             Ok(lease)
         });
         Box::pin(async move { self.write("claim", Some(shard), apply).await })
+    }
+
+    fn renew(
+        &self,
+        owner: u128,
+        shards: Vec<ShardId>,
+    ) -> BoxFuture<'_, Result<Vec<Renewed>, StoreError>> {
+        let sim = self.sim.clone();
+        let apply: Apply<Vec<Renewed>> = Arc::new(move || {
+            let answers = at_once(sim.store.renew(owner, shards.clone()));
+            for answer in answers.iter().flatten() {
+                let word = match answer {
+                    Renewed::Until(_) => "prolonged",
+                    Renewed::Lost => "lost",
+                    Renewed::Unknown => "unknown",
+                };
+                sim.journal.transition(format!("lease renewed: {word}"));
+            }
+            answers
+        });
+        Box::pin(async move { self.write("renew", None, apply).await })
+    }
+
+    fn release(&self, shard: ShardId, owner: u128) -> BoxFuture<'_, Result<(), StoreError>> {
+        let sim = self.sim.clone();
+        let name = self.process.name.clone();
+        let apply: Apply<()> = Arc::new(move || {
+            let answer = at_once(sim.store.release(shard, owner));
+            sim.journal.note(format_args!("{name} releases shard {shard}"));
+            sim.journal.transition("lease released".to_owned());
+            sim.witness.released(&sim.store, shard);
+            answer
+        });
+        Box::pin(async move { self.write("release", Some(shard), apply).await })
+    }
+
+    fn leases(&self, shards: Vec<ShardId>) -> BoxFuture<'_, Result<Vec<Lease>, StoreError>> {
+        let store = self.sim.store.clone();
+        self.reads("leases", move || Box::pin(async move { store.leases(shards).await }))
     }
 
     fn submit(&self, items: Vec<Intake>) -> BoxFuture<'_, Result<Vec<Submitted>, StoreError>> {
@@ -76,9 +113,6 @@ impl ShardStore for Wire {
             sim.journal.note(format_args!(
                 "{name} commits shard {shard} {epoch}/{seq}, {journeys} journeys: {word}"
             ));
-            if answer == Ok(Committed::Applied) {
-                sim.leases.held(shard, fence.owner, sim.plan.lease_ms);
-            }
             sim.witness.committed(before, &sim.store, shard, (fence, &commit), &answer, &sim.journal);
             answer
         });
@@ -202,5 +236,38 @@ impl ContentIndex for Wire {
         let store = self.sim.store.clone();
         let apply: Apply<Claimed> = Arc::new(move || at_once(store.take_over(content, from, to)));
         Box::pin(async move { self.write("take over", None, apply).await })
+    }
+}
+
+impl Membership for Wire {
+    fn lease_ttl(&self) -> Duration {
+        self.sim.store.lease_ttl()
+    }
+
+    fn beat(&self, member: Member) -> BoxFuture<'_, Result<Roster, StoreError>> {
+        let store = self.sim.store.clone();
+        let apply: Apply<Roster> = Arc::new(move || at_once(store.beat(member.clone())));
+        Box::pin(async move { self.write("beat", None, apply).await })
+    }
+
+    fn roster(&self) -> BoxFuture<'_, Result<Roster, StoreError>> {
+        let store = self.sim.store.clone();
+        self.reads("roster", move || Box::pin(async move { store.roster().await }))
+    }
+
+    fn leave(&self, incarnation: u128) -> BoxFuture<'_, Result<(), StoreError>> {
+        let store = self.sim.store.clone();
+        let apply: Apply<()> = Arc::new(move || at_once(store.leave(incarnation)));
+        Box::pin(async move { self.write("leave", None, apply).await })
+    }
+
+    fn ask_drain(&self, incarnation: u128) -> BoxFuture<'_, Result<bool, StoreError>> {
+        let store = self.sim.store.clone();
+        let apply: Apply<bool> = Arc::new(move || at_once(store.ask_drain(incarnation)));
+        Box::pin(async move { self.write("ask drain", None, apply).await })
+    }
+
+    fn notices(&self) -> broadcast::Receiver<Notice> {
+        self.sim.store.notices()
     }
 }

@@ -75,6 +75,13 @@ impl Witness {
         journal.transition(format!("lease claimed: {word}"));
     }
 
+    /// A lease was given back, or was to be.
+    pub(super) fn released(&self, store: &MemoryStore, shard: ShardId) {
+        if let Some(lease) = store.look(shard, |rows| rows.lease) {
+            self.lock().leases.insert(shard, lease);
+        }
+    }
+
     /// A power loss took back what was not acknowledged.
     pub(super) fn forgot(&self, store: &MemoryStore, shard: ShardId) {
         let Some(rows) = store.rows(shard) else { return };
