@@ -187,7 +187,7 @@ impl State {
             world: self.engine.world.clone(),
             stage,
             now: self.standing.now,
-            fresh: self.standing.fresh,
+            fresh: Arc::new(self.standing.fresh.into()),
         }
     }
 

@@ -31,7 +31,6 @@ use gristmill_workflows::shard::World;
 use gristmill_workflows::time::Timestamp;
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::AtomicBool;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, RwLock};
 use std::time::Duration;
@@ -104,7 +103,7 @@ struct State {
     statuses: BTreeMap<ShardId, watch::Sender<ShardStatus>>,
     cells: HashMap<ActorId, ShardId>,
     failures: HashMap<ShardId, u32>,
-    /// Whether this process' memory of a shard was last lost for no fault of a journey.
+    /// Whether this process counted what a shard had admitted, and no journey is to blame since.
     kept: BTreeMap<ShardId, Arc<AtomicBool>>,
     membership: Option<ActorRef<MembershipMessage>>,
     fatal: watch::Sender<Option<Fatal>>,
@@ -252,8 +251,9 @@ impl State {
             let shards = &self.engine.shards;
             shards.write().unwrap_or_else(std::sync::PoisonError::into_inner).remove(&shard);
             // A panic may be some journey's doing; an error of the store or the log is not.
-            let blameless = error.downcast_ref::<shard::Error>().is_some();
-            self.kept.entry(shard).or_default().store(blameless, Ordering::Release);
+            if error.downcast_ref::<shard::Error>().is_none() {
+                self.kept.entry(shard).or_default().store(false, Ordering::Release);
+            }
             self.shard_failed(myself, shard, error);
             return;
         }

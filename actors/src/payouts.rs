@@ -44,8 +44,13 @@ pub enum Delivery {
     Paid,
     /// Final, and not paid.
     Verdict(PayoutVerdict),
-    /// The rail is down and has not seen it.
-    Unavailable(String),
+    /// The rail is down.
+    Unavailable {
+        /// What was met.
+        detail: String,
+        /// It has not seen the payout, before this call neither.
+        unseen: bool,
+    },
 }
 
 /// What the batcher is told.
@@ -216,13 +221,19 @@ impl State {
             }
             Err(error) if error.is_unavailable() => {
                 for open in orders {
-                    answer(open.order, Delivery::Unavailable(error.to_string()));
+                    let (detail, unseen) = (error.to_string(), open.known == Known::Fresh);
+                    answer(open.order, Delivery::Unavailable { detail, unseen });
                 }
             }
             Err(RailError::Rejected { code, .. }) => {
                 for open in orders {
-                    let verdict = PayoutVerdict::Failed { code: code.clone() };
-                    answer(open.order, Delivery::Verdict(verdict));
+                    // Nothing of this call was applied; of an earlier one it may have been.
+                    if open.known == Known::Fresh {
+                        let verdict = PayoutVerdict::Failed { code: code.clone() };
+                        answer(open.order, Delivery::Verdict(verdict));
+                    } else {
+                        self.take(open, Answer::Unknown, myself);
+                    }
                 }
             }
             Err(error) => {

@@ -125,7 +125,8 @@ pub struct Arguments {
     pub engine: Arc<Engine>,
     /// Where its status is shown.
     pub status: watch::Sender<ShardStatus>,
-    /// This process had the shard and lost its memory for no fault of a journey.
+    /// This process had the shard, counted what it found admitted, and lost its memory for no fault
+    /// of a journey.
     pub kept: Arc<AtomicBool>,
 }
 
@@ -177,6 +178,8 @@ pub struct State {
     erasing: usize,
     /// What the sweep tries to erase again.
     erase_again: Vec<u64>,
+    /// Set once the counts of this life are durable.
+    kept: Arc<AtomicBool>,
 }
 
 impl Actor for ShardActor {

@@ -19,6 +19,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use gristmill_workflows::definition::Effect;
 
@@ -173,7 +174,8 @@ pub struct Context {
     pub(crate) world: Arc<World>,
     pub(crate) stage: &'static str,
     pub(crate) now: Timestamp,
-    pub(crate) fresh: bool,
+    /// Shared by the runs of one attempt that was given back.
+    pub(crate) fresh: Arc<AtomicBool>,
 }
 
 impl Context {
@@ -242,7 +244,12 @@ impl Context {
 
     /// Whether nothing can be known at the rail of this payout yet.
     pub(crate) fn is_fresh(&self) -> bool {
-        self.fresh
+        self.fresh.load(Ordering::Acquire)
+    }
+
+    /// The rail may know of this payout, whatever becomes of the attempt.
+    pub(crate) fn no_longer_fresh(&self) {
+        self.fresh.store(false, Ordering::Release);
     }
 }
 

@@ -3,7 +3,7 @@
 use super::{ShardMessage, State, stop};
 use crate::contribution::{Arguments, Child, Contribution, ContributionMessage, Standing, tell};
 use gristmill_workflows::id::Arrival;
-use gristmill_workflows::journey::cut;
+use gristmill_workflows::journey::{EventKind, cut};
 use gristmill_workflows::request::Failure;
 use gristmill_workflows::shard::Proposal;
 use ractor::{Actor, ActorId, ActorRef};
@@ -42,7 +42,11 @@ impl State {
         let key = self.engine.world.key.contributor(&journey.submission.contributor);
         let contributor = self.machine.contributor(key).cloned().unwrap_or_default();
         let sent = journey.payout().and_then(|payout| payout.sent);
-        let fresh = journey.attempts == 0 && sent.is_some_and(|sent| sent >= self.started);
+        // Whatever happened since its release, a retry by an operator too, may have followed a try.
+        let last = journey.timeline.last();
+        let untouched = last.is_some_and(|event| event.kind == EventKind::Released);
+        let first = untouched && journey.attempts == 0;
+        let fresh = first && sent.is_some_and(|sent| sent >= self.started);
         let journey = Arc::new(journey.clone());
         Some(Box::new(Standing { journey, contributor: Arc::new(contributor), now, fresh }))
     }

@@ -67,6 +67,7 @@ impl State {
             }
         }
         self.engine.counters.commits.fetch_add(1, Ordering::Relaxed);
+        self.kept.store(true, Ordering::Release);
         self.committed_seals = done.seals;
         self.cleaned |= done.clean;
         if done.decides {

@@ -8,6 +8,7 @@ use crate::ports::Intake;
 use gristmill_workflows::codec::encode;
 use gristmill_workflows::id::{Arrival, ShardId};
 use gristmill_workflows::inbox::Item;
+use gristmill_workflows::journey::State as Standing;
 use gristmill_workflows::shard::Effect;
 use gristmill_workflows::time::Timestamp;
 use ractor::ActorRef;
@@ -44,6 +45,11 @@ impl State {
         let counters = &self.engine.counters;
         let counter = if until.is_some() { &counters.parked } else { &counters.paused };
         counter.fetch_add(1, Ordering::Relaxed);
+        // A slow commit's timer may be seen in the store before its answer comes: then it is over.
+        let journey = self.machine.journey(arrival);
+        if journey.is_some_and(|journey| journey.state == Standing::Moving) {
+            return;
+        }
         // Memory holds the near future only; the sweep reads the rest when it comes near.
         let horizon = self.now().plus_ms(limits::TIMER_HORIZON_MS);
         if let Some(due) = until.filter(|due| *due <= horizon) {

@@ -23,6 +23,7 @@ pub(super) async fn load(
     let Arguments { shard, owner, window, engine, status, kept } = arguments;
     let store = engine.ports.store.clone();
     let same_life = is_same_life(&*store, shard, owner, &kept).await?;
+    kept.store(same_life, Ordering::Release);
     let lease = store.claim(shard, owner).await?;
     let loaded = store.load(shard).await?;
     let decoded: Option<ShardState> = loaded.state.as_deref().map(decode).transpose()?;
@@ -63,6 +64,7 @@ pub(super) async fn load(
         posting: Arc::new(AtomicUsize::new(0)),
         erasing: 0,
         erase_again: Vec::new(),
+        kept,
     };
     state.started = state.now();
     state.take_up(myself, loaded, same_life).await?;
@@ -81,9 +83,7 @@ async fn is_same_life(
         return Ok(false);
     }
     let leases = store.leases(vec![shard]).await?;
-    let same = leases.first().is_some_and(|lease| lease.owner == owner);
-    kept.store(same, Ordering::Release);
-    Ok(same)
+    Ok(leases.first().is_some_and(|lease| lease.owner == owner))
 }
 
 impl State {
@@ -112,11 +112,7 @@ impl State {
 
     /// What was admitted when memory was lost: what has a moving row goes on; what is still in the
     /// inbox runs alone first, since one of them may be what ended the process.
-    async fn take_up_admitted(
-        &mut self,
-        admitted: Admitted,
-        same_life: bool,
-    ) -> Result<(), Error> {
+    async fn take_up_admitted(&mut self, admitted: Admitted, same_life: bool) -> Result<(), Error> {
         let add = u8::from(!admitted.clean && !same_life);
         let noted = admitted.ids.iter().map(|(arrival, count)| (*arrival, count + add));
         let noted: BTreeMap<Arrival, u8> = noted.chain(admitted.waiting).collect();
@@ -140,7 +136,8 @@ impl State {
             self.admitted.extend(moving.iter().copied());
             self.desk.push_front(Desk::Resume(moving));
         }
-        Ok(())
+        // The counts are durable before anything else is.
+        Ok(self.note_admitted(false)?)
     }
 
     /// Whether an id was found after too many unclean ends.

@@ -65,7 +65,12 @@ impl Stage for Payout {
                 Ok(Outcome::Done(Nothing {}, vec![request]))
             }
             Ok(Delivery::Verdict(verdict)) => Err(StageError::Payout(verdict)),
-            Ok(Delivery::Unavailable(detail)) => Err(StageError::Unavailable(detail)),
+            Ok(Delivery::Unavailable { detail, unseen }) => {
+                if !unseen {
+                    cx.no_longer_fresh();
+                }
+                Err(StageError::Unavailable(detail))
+            }
             Err(_) => Err(StageError::Retryable("the payout batcher ended".to_owned())),
         }
     }

@@ -4,10 +4,10 @@
 use super::Sim;
 use super::chance::Chance;
 use super::journal::fnv;
+use super::limits::CLIENT_TRIES_MAX;
 use super::plan::Plan;
 use super::town::{Behaviour, MEDIA, PLAIN, terms};
 use super::wire::Wire;
-use super::limits::CLIENT_TRIES_MAX;
 use gristmill_actors::ports::{
     ContentIndex, Intake, KeyStore, MediaStore, ShardStore, StoreError, Submitted,
 };
@@ -180,7 +180,7 @@ async fn give(
         program: program.to_owned(),
         purposes: vec!["ai-training".to_owned()],
         modalities: vec![Modality::Image],
-        terms: terms(),
+        terms: terms().into(),
         expires_at: ends_after_ms.map(|ms| at.plus_ms(ms)),
         at,
     };
@@ -213,9 +213,6 @@ pub(super) async fn say(wire: &Wire, id: ContributionId, verb: Verb) {
 async fn command(wire: &Wire, id: ContributionId, verb: Verb) -> Result<(), Again> {
     let shard = id.bucket.shard(wire.sim.plan.shards);
     wire.sim.journal.note(format_args!("an operator says {verb:?} of {id}"));
-    if verb == Verb::Retry {
-        wire.sim.retried(id);
-    }
     put(wire, shard, Item::Command { id, verb }, None, None).await.map(drop)
 }
 

@@ -67,6 +67,11 @@ impl MediaStore for Wire {
 }
 
 impl Wire {
+    async fn log_travel(&self) {
+        self.travel().await;
+        self.process.log_gate().await;
+    }
+
     /// Whether this write of the log fails, and whether it is applied all the same.
     fn log_fault(&self) -> Option<bool> {
         if self.sim.is_calm() || !self.sim.chance.hits(self.sim.plan.log_failed) {
@@ -111,21 +116,21 @@ impl LogStore for Wire {
     fn create(&self, objects: Vec<Object>) -> BoxFuture<'_, Result<(), LogError>> {
         Box::pin(async move {
             let piecemeal = self.sim.chance.hits(1_500);
-            self.travel().await;
+            self.log_travel().await;
             for object in objects {
                 if piecemeal {
-                    self.travel().await;
+                    self.log_travel().await;
                 }
                 self.create_one(object).await?;
             }
-            self.travel().await;
+            self.log_travel().await;
             Ok(())
         })
     }
 
     fn replace(&self, object: Object) -> BoxFuture<'_, Result<(), LogError>> {
         Box::pin(async move {
-            self.travel().await;
+            self.log_travel().await;
             let path = object.0.clone();
             let fault = self.log_fault();
             if fault == Some(false) {
@@ -135,7 +140,7 @@ impl LogStore for Wire {
             let replaced = at_once(self.sim.log.replace(object));
             self.sim.journal.note(format_args!("{} replaces {path}", self.process.name));
             self.sim.witness.shown(&note, &self.sim.log, &self.sim.journal);
-            self.travel().await;
+            self.log_travel().await;
             if fault == Some(true) {
                 return self.log_failed(&path);
             }
@@ -145,21 +150,21 @@ impl LogStore for Wire {
 
     fn read(&self, path: String) -> BoxFuture<'_, Result<Option<Vec<u8>>, LogError>> {
         Box::pin(async move {
-            self.process.gate().await;
+            self.process.log_gate().await;
             at_once(self.sim.log.read(path))
         })
     }
 
     fn list(&self, folder: String) -> BoxFuture<'_, Result<Vec<String>, LogError>> {
         Box::pin(async move {
-            self.process.gate().await;
+            self.process.log_gate().await;
             at_once(self.sim.log.list(folder))
         })
     }
 
     fn remove(&self, paths: Vec<String>) -> BoxFuture<'_, Result<(), LogError>> {
         Box::pin(async move {
-            self.travel().await;
+            self.log_travel().await;
             at_once(self.sim.log.remove(paths))
         })
     }

@@ -267,6 +267,7 @@ impl Fleet {
     /// The current node goes on as a zombie.
     fn leave_behind(&mut self) -> Option<&Running> {
         let running = self.current.take()?;
+        running.process.lose_log();
         self.zombies.push(running);
         if self.zombies.len() > ZOMBIES_MAX {
             bury(self.zombies.remove(0));

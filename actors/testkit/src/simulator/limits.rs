@@ -18,3 +18,5 @@ pub(super) const ENDS_AFTER_FAULTS_MAX: u64 = 4;
 pub(super) const ZOMBIES_MAX: usize = 2;
 /// Times that a client says the same thing before it counts as refused for ever.
 pub(super) const CLIENT_TRIES_MAX: u32 = 10_000;
+/// After this nothing is on its way any more.
+pub(super) const LATEST: Duration = Duration::from_secs(12);

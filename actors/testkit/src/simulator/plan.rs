@@ -136,7 +136,13 @@ impl Plan {
         if faults {
             plan.blows = blows(&chance, faults_ms);
             let shared = plan.lease_ms > 0;
-            plan.blows.retain(|(_, blow)| !(shared && *blow == Blow::ClockJump));
+            // A store that one process locks has no zombies; nodes that share one decide by its
+            // clock.
+            plan.blows.retain(|(_, blow)| match blow {
+                Blow::ClockJump => !shared,
+                Blow::Cut | Blow::Usurp => shared,
+                _ => true,
+            });
         }
         plan
     }

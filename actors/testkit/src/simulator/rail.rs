@@ -2,7 +2,9 @@
 
 use super::wire::{Wire, at_once};
 use crate::model_rail::{Fault, ModelRail};
-use gristmill_actors::rail::{Answer, BookLine, BoxFuture, PayoutRequest, Rail, RailError, RailProfile};
+use gristmill_actors::rail::{
+    Answer, BookLine, BoxFuture, PayoutRequest, Rail, RailError, RailProfile,
+};
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -2,8 +2,8 @@
 
 use super::wire::{Apply, Wire, at_once};
 use gristmill_actors::ports::{
-    Claimed, Committed, ContentIndex, Intake, Known, Loaded, Numbered, Renewed, Roster, Membership, Notice, ShardStore, StoreError,
-    StoredContributor, StoredJourney, Submitted,
+    Claimed, Committed, ContentIndex, Intake, Known, Loaded, Membership, Notice, Numbered, Renewed,
+    Roster, ShardStore, StoreError, StoredContributor, StoredJourney, Submitted,
 };
 use gristmill_actors::rail::BoxFuture;
 use gristmill_workflows::commit::{Commit, Place};
@@ -40,7 +40,7 @@ impl ShardStore for Wire {
             sim.witness.claimed(shard, lease, &sim.journal);
             Ok(lease)
         });
-        Box::pin(async move { self.write("claim", Some(shard), apply).await })
+        Box::pin(async move { Wire::claim(self, shard, apply).await })
     }
 
     fn renew(
@@ -113,7 +113,14 @@ impl ShardStore for Wire {
             sim.journal.note(format_args!(
                 "{name} commits shard {shard} {epoch}/{seq}, {journeys} journeys: {word}"
             ));
-            sim.witness.committed(before, &sim.store, shard, (fence, &commit), &answer, &sim.journal);
+            sim.witness.committed(
+                before,
+                &sim.store,
+                shard,
+                (fence, &commit),
+                &answer,
+                &sim.journal,
+            );
             answer
         });
         Box::pin(async move { self.write("commit", Some(shard), apply).await })

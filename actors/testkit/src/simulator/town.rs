@@ -1,11 +1,11 @@
 //! Who lives in a simulated town: programs, workflows, and the names of what people hand in.
 
-use super::plan::Plan;
 use super::chance::Chance;
+use super::plan::Plan;
+use gristmill_workflows::definition::File;
 use gristmill_workflows::money::Currency;
 use gristmill_workflows::program::{Band, Program, Rates, Task, Unit};
 use gristmill_workflows::submission::{Modality, Terms};
-use gristmill_workflows::definition::File;
 use serde_json::json;
 use std::collections::BTreeMap;
 
@@ -170,26 +170,26 @@ pub(super) fn workflows() -> Vec<File> {
          "exhausted": "reject"}});
     let files = [
         json!({"name": "plain", "version": 1,
-            "stages": ["consent", "fuse", "probe", "fixed_score", "valuation", "trace", "payout"],
-            "stage": {
-                "consent": {"requests": ["hold"]},
-                "fuse": {"policy": {"attempts": 4}},
-                "probe": probe,
-                "fixed_score": {"settings": {"score": 8_000, "units": 1}},
-                "valuation": {"requests": ["reserve"]},
-                "trace": {"requests": ["log"]},
-                "payout": payout,
-            }}),
+        "stages": ["consent", "fuse", "probe", "fixed_score", "valuation", "trace", "payout"],
+        "stage": {
+            "consent": {"requests": ["hold"]},
+            "fuse": {"policy": {"attempts": 4}},
+            "probe": probe,
+            "fixed_score": {"settings": {"score": 8_000, "units": 1}},
+            "valuation": {"requests": ["reserve"]},
+            "trace": {"requests": ["log"]},
+            "payout": payout,
+        }}),
         json!({"name": "media", "version": 1,
-            "stages": ["consent", "probe", "scoring", "valuation", "trace", "payout"],
-            "stage": {
-                "consent": {"requests": ["hold"]},
-                "probe": probe,
-                "scoring": scoring,
-                "valuation": {"requests": ["reserve"]},
-                "trace": {"requests": ["log"]},
-                "payout": payout,
-            }}),
+        "stages": ["consent", "probe", "scoring", "valuation", "trace", "payout"],
+        "stage": {
+            "consent": {"requests": ["hold"]},
+            "probe": probe,
+            "scoring": scoring,
+            "valuation": {"requests": ["reserve"]},
+            "trace": {"requests": ["log"]},
+            "payout": payout,
+        }}),
     ];
     let parse = |file| serde_json::from_value(file).expect("the file is written here");
     files.into_iter().map(parse).collect()

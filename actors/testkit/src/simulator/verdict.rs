@@ -52,7 +52,8 @@ impl Sim {
             if !may_stand(&journey) {
                 let key = &journey.submission.idempotency_key;
                 let state = &journey.state;
-                self.journal.breach(format!("I1: {key} of stage {} stays {state:?}", journey.stage));
+                self.journal
+                    .breach(format!("I1: {key} of stage {} stays {state:?}", journey.stage));
             }
         }
         self.judge_log();
@@ -63,9 +64,10 @@ impl Sim {
         let objects = self.log.objects();
         let mut entries = Vec::new();
         let key = self.signing_key();
-        let read = verify::log(&mut |path| Ok(objects.get(path).cloned()), key.verifier(), |entry| {
-            entries.push(entry.bytes.to_vec());
-        });
+        let read =
+            verify::log(&mut |path| Ok(objects.get(path).cloned()), key.verifier(), |entry| {
+                entries.push(entry.bytes.to_vec());
+            });
         let current = match read {
             Ok(report) => {
                 for fault in &report.faults {
@@ -80,7 +82,8 @@ impl Sim {
             }
         };
         if let Some(current) = current {
-            self.journal.note(format_args!("log: {} entries, root {:?}", current.size, current.root));
+            self.journal
+                .note(format_args!("log: {} entries, root {:?}", current.size, current.root));
         }
         let names = (0..self.plan.people).map(|n| format!("person-{n}"));
         let names: Vec<String> = names.collect();

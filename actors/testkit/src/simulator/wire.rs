@@ -8,6 +8,7 @@ use gristmill_actors::ports::StoreError;
 use gristmill_actors::rail::BoxFuture;
 use gristmill_workflows::id::ShardId;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -32,13 +33,17 @@ pub(super) struct Process {
     /// The owner of its leases.
     pub(super) owner: u128,
     life: Mutex<Life>,
+    /// The log is out of its reach.
+    logless: AtomicBool,
     /// Wakes waiters in the order they came, which a `watch` does not.
     revived: Notify,
 }
 
 impl Process {
     pub(super) fn new(name: String, owner: u128) -> Arc<Self> {
-        Arc::new(Self { name, owner, life: Mutex::new(Life::Up), revived: Notify::new() })
+        let (life, logless, revived) =
+            (Mutex::new(Life::Up), AtomicBool::new(false), Notify::new());
+        Arc::new(Self { name, owner, life, logless, revived })
     }
 
     pub(super) fn set(&self, life: Life) {
@@ -49,6 +54,19 @@ impl Process {
         drop(now);
         if life == Life::Up {
             self.revived.notify_waiters();
+        }
+    }
+
+    /// From now on the log does not answer it any more: another process writes it.
+    pub(super) fn lose_log(&self) {
+        self.logless.store(true, Ordering::Relaxed);
+    }
+
+    /// As [`Self::gate`], for the log.
+    pub(super) async fn log_gate(&self) {
+        self.gate().await;
+        if self.logless.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
         }
     }
 
@@ -152,6 +170,16 @@ impl Wire {
         }
     }
 
+    /// A claim is a compare-and-set on what it saw: it is applied at once or never.
+    pub(super) async fn claim<T: Send + 'static>(
+        &self,
+        shard: ShardId,
+        apply: Apply<T>,
+    ) -> Result<T, StoreError> {
+        let faults = CallFaults { late: 0, doubled: 0, ..self.sim.plan.store };
+        self.change("claim", Some(shard), faults, apply).await
+    }
+
     /// A call that changes one shard, or nothing that belongs to a shard.
     pub(super) async fn write<T: Send + 'static>(
         &self,
@@ -159,8 +187,18 @@ impl Wire {
         shard: Option<ShardId>,
         apply: Apply<T>,
     ) -> Result<T, StoreError> {
+        self.change(what, shard, self.sim.plan.store, apply).await
+    }
+
+    async fn change<T: Send + 'static>(
+        &self,
+        what: &'static str,
+        shard: Option<ShardId>,
+        faults: CallFaults,
+        apply: Apply<T>,
+    ) -> Result<T, StoreError> {
         self.process.gate().await;
-        let fate = self.fate(self.sim.plan.store);
+        let fate = self.fate(faults);
         self.travel().await;
         match fate {
             Fate::Failed => return Err(unavailable(what)),

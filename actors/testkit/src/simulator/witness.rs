@@ -10,12 +10,13 @@ use gristmill_trace::key::Verifier;
 use gristmill_trace::tile;
 use gristmill_workflows::audit::Published;
 use gristmill_workflows::codec::decode;
-use gristmill_workflows::commit::{Commit, OutboxRow, ShardState};
+use gristmill_workflows::commit::{Admitted, Commit, OutboxRow, ShardState};
 use gristmill_workflows::id::{Arrival, IdKey, ShardId};
 use gristmill_workflows::inbox::Lane;
-use gristmill_workflows::journey::{Journey, PayoutState, State};
+use gristmill_workflows::journey::{EventKind, Journey, PayoutState, State};
 use gristmill_workflows::lease::{Fence, Lease};
 use gristmill_workflows::ledger::Account;
+use gristmill_workflows::limits::UNCLEAN_ENDS_MAX;
 use gristmill_workflows::program::Program;
 use gristmill_workflows::sequencer::Sequenced;
 use gristmill_workflows::submission::{Mark, Scope};
@@ -42,6 +43,10 @@ struct Inner {
     /// Entries that are committed to an outbox.
     outbox: BTreeMap<(ShardId, u64), Vec<u8>>,
     published: Vec<Published>,
+    /// How often an operator let a contribution go on, by its key.
+    retried: BTreeMap<String, u8>,
+    /// Shards that were handed over in order with something in flight.
+    cleans: u8,
 }
 
 /// What stood before a commit, as far as the commit speaks of it.
@@ -145,6 +150,11 @@ impl Witness {
                     "I1: item {arrival} of shard {shard} left the inbox before its journey stood"
                 ));
             }
+        }
+        if let Some(Ok(admitted)) = commit.admitted.as_deref().map(decode::<Admitted>) {
+            let Admitted { ids, waiting, clean } = admitted;
+            self.lock().cleans += u8::from(clean && !ids.is_empty());
+            journal.note(format_args!("   admitted {ids:?} waiting {waiting:?} clean {clean}"));
         }
         self.judge_money(shard, state.as_deref(), journal);
         let mut from = BTreeMap::new();
@@ -260,8 +270,13 @@ impl Witness {
         let name = &new.submission.idempotency_key;
         let was = old.map_or_else(|| "queued".to_owned(), |old| word(&old.state));
         journal.transition(format!("journey: {was} -> {}", word(&new.state)));
-        for event in &new.timeline[old.map_or(0, |old| old.timeline.len()).min(new.timeline.len())..] {
+        for event in
+            &new.timeline[old.map_or(0, |old| old.timeline.len()).min(new.timeline.len())..]
+        {
             journal.transition(format!("event: {:?}", event.kind));
+            if event.kind == EventKind::Retried {
+                *self.lock().retried.entry(name.clone()).or_default() += 1;
+            }
         }
         if old.is_some_and(|old| old.state.is_terminal() && old.state != new.state) {
             journal.breach(format!("I1: {name} was {was} and is {}", word(&new.state)));
@@ -356,6 +371,14 @@ impl Witness {
             journal.breach(format!("I7: the checkpoint shown shrank from {largest} to {size}"));
         }
         inner.published.push(Published { size, root });
+    }
+
+    /// How often a contribution may kill its node: anew after each retry, and an attempt that is
+    /// still under way when its shard is handed over in order is not counted.
+    pub(super) fn kills_allowed(&self, key: &str) -> u8 {
+        let inner = self.lock();
+        let retried = inner.retried.get(key).copied().unwrap_or(0);
+        UNCLEAN_ENDS_MAX * (1 + retried) + inner.cleans
     }
 
     /// Every checkpoint that was ever shown.
