@@ -98,7 +98,7 @@ pub struct Engine {
     pub(crate) stages: BTreeMap<WorkflowRef, Vec<Arc<dyn AnyStage>>>,
     pub(crate) pools: OnceLock<HashMap<&'static str, ActorRef<PoolMessage>>>,
     pub(crate) log: OnceLock<ActorRef<LogMessage>>,
-    pub(crate) shards: RwLock<HashMap<ShardId, ActorRef<ShardMessage>>>,
+    pub(crate) shards: RwLock<BTreeMap<ShardId, ActorRef<ShardMessage>>>,
 }
 
 impl std::fmt::Debug for Engine {

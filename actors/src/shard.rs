@@ -160,7 +160,7 @@ pub struct State {
     suspects: VecDeque<(Arrival, u8)>,
     alone: Option<Arrival>,
     // Children.
-    children: HashMap<Arrival, Child>,
+    children: BTreeMap<Arrival, Child>,
     cells: HashMap<ActorId, Arrival>,
     // Standing journeys.
     timers: BTreeSet<(Timestamp, Arrival)>,

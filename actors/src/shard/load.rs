@@ -51,7 +51,7 @@ pub(super) async fn load(
         admitted: BTreeMap::new(),
         suspects: VecDeque::new(),
         alone: None,
-        children: HashMap::new(),
+        children: BTreeMap::new(),
         cells: HashMap::new(),
         timers: BTreeSet::new(),
         timer_set: None,

@@ -114,7 +114,7 @@ impl ShardStore for Wire {
                 "{name} commits shard {shard} {epoch}/{seq}, {journeys} journeys: {word}"
             ));
             sim.witness.committed(
-                before,
+                &before,
                 &sim.store,
                 shard,
                 (fence, &commit),

@@ -131,7 +131,7 @@ impl Witness {
     /// A commit was answered.
     pub(super) fn committed(
         &self,
-        before: Before,
+        before: &Before,
         store: &MemoryStore,
         shard: ShardId,
         (fence, commit): (Fence, &Commit),
