@@ -17,16 +17,14 @@ use crate::engine::{Counters, Engine, PayoutSlot, Ports};
 use crate::limits;
 use crate::membership::{self, Holdings, MembershipActor, MembershipMessage, Place};
 use crate::payouts::{self, PayoutBatcher};
-use crate::pool::StagePool;
+use crate::pool::{self, StagePool};
 use crate::ports::StoreError;
 use crate::rail::Rail;
 use crate::registry::Registry;
 use crate::shard::{self, ShardActor, ShardMessage, ShardStatus};
 use crate::trace_log::{self, TraceLog};
 use crate::trace_role::{self, LogSizes, TraceRole};
-use gristmill_workflows::definition::Effect;
 use gristmill_workflows::id::ShardId;
-use gristmill_workflows::policy::Policy;
 use gristmill_workflows::shard::World;
 use gristmill_workflows::time::Timestamp;
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
@@ -132,7 +130,7 @@ impl Actor for NodeActor {
         let Arguments { parts, rail, engine, statuses, sizes, holdings, fatal } = arguments;
         let cell = myself.get_cell();
         let mut pools = HashMap::new();
-        for (name, policy) in pooled(&parts.registry) {
+        for (name, policy) in pool::policies(&parts.registry) {
             let (pool, _) = Actor::spawn_linked(None, StagePool, policy, cell.clone()).await?;
             pools.insert(name, pool);
         }
@@ -199,20 +197,6 @@ impl Actor for NodeActor {
         }
         Ok(())
     }
-}
-
-/// Every stage that runs in a pool, with the most generous policy of the workflows that use it.
-fn pooled(registry: &Registry) -> BTreeMap<&'static str, Policy> {
-    let mut pooled: BTreeMap<&'static str, Policy> = BTreeMap::new();
-    for stage in registry.workflows().flat_map(|definition| &definition.stages) {
-        if stage.signature.effect == Effect::Pure {
-            continue;
-        }
-        let policy = pooled.entry(stage.signature.name).or_insert_with(|| stage.policy.clone());
-        policy.concurrency = policy.concurrency.max(stage.policy.concurrency);
-        policy.rate_per_s = policy.rate_per_s.max(stage.policy.rate_per_s);
-    }
-    pooled
 }
 
 impl State {

@@ -7,11 +7,13 @@
 
 use crate::contribution::{self, ContributionMessage, tell};
 use crate::limits;
+use crate::registry::Registry;
 use crate::stage::{AnyStage, Context, Fields};
+use gristmill_workflows::definition::Effect;
 use gristmill_workflows::policy::Policy;
 use gristmill_workflows::request::{Failure, Outcome};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -169,6 +171,20 @@ impl PoolState {
             tell(&myself, PoolMessage::Look);
         });
     }
+}
+
+/// Every stage that runs in a pool, with the most generous policy of the workflows that use it.
+pub(crate) fn policies(registry: &Registry) -> BTreeMap<&'static str, Policy> {
+    let mut pooled: BTreeMap<&'static str, Policy> = BTreeMap::new();
+    for stage in registry.workflows().flat_map(|definition| &definition.stages) {
+        if stage.signature.effect == Effect::Pure {
+            continue;
+        }
+        let policy = pooled.entry(stage.signature.name).or_insert_with(|| stage.policy.clone());
+        policy.concurrency = policy.concurrency.max(stage.policy.concurrency);
+        policy.rate_per_s = policy.rate_per_s.max(stage.policy.rate_per_s);
+    }
+    pooled
 }
 
 /// Runs one attempt in its own task: a panic there is an outcome here.

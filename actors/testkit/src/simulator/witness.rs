@@ -373,12 +373,13 @@ impl Witness {
         inner.published.push(Published { size, root });
     }
 
-    /// How often a contribution may kill its node: anew after each retry, and an attempt that is
-    /// still under way when its shard is handed over in order is not counted.
+    /// How often a contribution may kill its node: anew after each retry. An attempt that is still
+    /// under way when its shard is handed over, or loses its memory, in a process that lives on is
+    /// not counted; twice the bound leaves room for those, and none for a poison that loops.
     pub(super) fn kills_allowed(&self, key: &str) -> u8 {
         let inner = self.lock();
         let retried = inner.retried.get(key).copied().unwrap_or(0);
-        UNCLEAN_ENDS_MAX * (1 + retried) + inner.cleans
+        UNCLEAN_ENDS_MAX * (2 + retried) + inner.cleans
     }
 
     /// Every checkpoint that was ever shown.
