@@ -144,37 +144,38 @@ impl RedisStore {
     /// A call of a function of the library that changes something; what it says holds at the
     /// configured durability when this returns.
     async fn write(&self, command: &Cmd) -> Result<Value, StoreError> {
-        let answer = self.link.call(command).await;
-        let answer = match answer {
+        match self.send(command).await {
             Err(StoreError::Unavailable { detail }) if detail.contains("Function not found") => {
                 // A server that was emptied, or took over without it.
                 self.link.load_library().await?;
-                self.link.call(command).await
+                self.send(command).await
             }
             other => other,
-        }?;
-        self.settle_durability().await?;
+        }
+    }
+
+    /// A command, and behind it on the same connection the wait for replicas.
+    async fn send(&self, command: &Cmd) -> Result<Value, StoreError> {
+        let Durability::Replicated(replicas) = self.durability else {
+            return self.link.call(command).await;
+        };
+        let mut commands = redis::Pipeline::new();
+        commands.add_command(command.clone());
+        commands.add_command(wait(replicas));
+        let answers = self.link.pipe(&commands).await?;
+        let [answer, took]: [Value; 2] = answers.try_into().map_err(|_| strange("WAIT"))?;
+        taken_up(took, replicas)?;
         Ok(answer)
     }
 
     /// Waits until what was sent before on this connection is as durable as configured.
     async fn settle_durability(&self) -> Result<(), StoreError> {
         match self.durability {
-            Durability::Replicated(replicas) => self.wait_for(replicas).await,
+            Durability::Replicated(replicas) => {
+                taken_up(self.link.call(&wait(replicas)).await?, replicas)
+            }
             Durability::Always | Durability::Everysec => Ok(()),
         }
-    }
-
-    /// Waits until replicas have taken up everything sent before on this connection.
-    async fn wait_for(&self, replicas: u8) -> Result<(), StoreError> {
-        let mut wait = redis::cmd("WAIT");
-        wait.arg(replicas).arg(clock::millis(limits::REPLICAS_MAX));
-        let took = value::number(self.link.call(&wait).await?, "WAIT")?;
-        if took < u64::from(replicas) {
-            let detail = format!("{took} of {replicas} replicas took it up in time");
-            return Err(StoreError::Ambiguous { detail });
-        }
-        Ok(())
     }
 
     fn check_shard(&self, shard: ShardId) -> Result<(), StoreError> {
@@ -205,6 +206,22 @@ impl RedisStore {
             .map(|answer| encoding::submitted(&value::bytes(answer, "a submit")?))
             .collect()
     }
+}
+
+/// Waits until replicas have taken up everything sent before on the same connection.
+fn wait(replicas: u8) -> Cmd {
+    let mut wait = redis::cmd("WAIT");
+    wait.arg(replicas).arg(clock::millis(limits::REPLICAS_MAX));
+    wait
+}
+
+fn taken_up(took: Value, replicas: u8) -> Result<(), StoreError> {
+    let took = value::number(took, "WAIT")?;
+    if took >= u64::from(replicas) {
+        return Ok(());
+    }
+    let detail = format!("{took} of {replicas} replicas took it up in time");
+    Err(StoreError::Ambiguous { detail })
 }
 
 fn read_time(time: Value) -> Result<u64, StoreError> {

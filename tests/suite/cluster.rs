@@ -3,17 +3,13 @@
 //!
 //! `GRISTMILL_TEST_CLUSTER_ROUNDS` is how often each scenario does its harm.
 
-use gristmill_tests::{Gristmill, Manifest, Process, has_program, poll_until, size, skip};
-use serde_json::Value;
-use std::collections::BTreeSet;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+mod servers;
+mod town;
+
+use gristmill_tests::{poll_until, size};
+use servers::{Proxy, Redis, Weather};
 use std::time::{Duration, Instant};
-use tempfile::TempDir;
+use town::{Load, Town};
 
 /// Short, so that a scenario waits for few seconds; the default is 5 s.
 const LEASE_MS: u64 = 1_500;
@@ -24,290 +20,6 @@ const ANSWER: Duration = Duration::from_secs(20);
 const BATCH: usize = 40;
 /// What a loaded machine may take on top of the lease; the aim is 1 s.
 const ROOM: Duration = Duration::from_secs(3);
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
-/// One server with an append-only file that is synced before every answer.
-struct Redis {
-    dir: TempDir,
-    port: u16,
-    child: Child,
-}
-
-impl Redis {
-    fn start() -> Self {
-        let (dir, port) = (tempfile::tempdir().unwrap(), free_port());
-        let child = Self::spawn(&dir, port);
-        let redis = Self { dir, port, child };
-        redis.wait();
-        redis
-    }
-
-    fn spawn(dir: &TempDir, port: u16) -> Child {
-        let mut command = Command::new("redis-server");
-        command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""]);
-        command.args(["--appendonly", "yes", "--appendfsync", "always"]);
-        command.arg("--dir").arg(dir.path()).stdout(Stdio::null()).stderr(Stdio::null());
-        command.spawn().unwrap()
-    }
-
-    fn wait(&self) {
-        poll_until(START, "redis-server", || (self.ask(&["PING"]) == "PONG").then_some(()));
-    }
-
-    fn ask(&self, command: &[&str]) -> String {
-        let port = self.port.to_string();
-        let asked = Command::new("redis-cli").args(["-p", &port]).args(command).output();
-        String::from_utf8_lossy(&asked.unwrap().stdout).trim().to_owned()
-    }
-
-    /// SIGKILL, and the same server on the same directory again.
-    fn kill_and_start(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-        self.child = Self::spawn(&self.dir, self.port);
-        self.wait();
-    }
-}
-
-impl Drop for Redis {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
-}
-
-/// One request over a connection of its own; the status and the body, or nothing if there was none.
-fn request(to: SocketAddr, head: &str, body: &[u8]) -> Option<(u16, String)> {
-    let mut stream = TcpStream::connect_timeout(&to, Duration::from_secs(2)).ok()?;
-    stream.set_read_timeout(Some(ANSWER)).ok()?;
-    let length = body.len();
-    let head = format!(
-        "{head} HTTP/1.0\r\nHost: {to}\r\nContent-Type: application/x-ndjson\r\n\
-         Content-Length: {length}\r\n\r\n"
-    );
-    stream.write_all(head.as_bytes()).ok()?;
-    stream.write_all(body).ok()?;
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).ok()?;
-    let answer = String::from_utf8(answer).ok()?;
-    let (head, body) = answer.split_once("\r\n\r\n")?;
-    let status = head.split(' ').nth(1)?.parse().ok()?;
-    Some((status, body.to_owned()))
-}
-
-struct Node {
-    process: Process,
-    listens: SocketAddr,
-}
-
-/// Redis, a rail, a shared directory, and nodes by number.
-struct Town {
-    redis: Redis,
-    rail: Option<Process>,
-    rail_url: String,
-    dir: TempDir,
-    nodes: Vec<Option<Node>>,
-    /// Where nodes listen, for whoever hands in.
-    addresses: Arc<Mutex<Vec<Option<SocketAddr>>>>,
-}
-
-impl Town {
-    /// A town of nodes that runs; none where there is no Redis.
-    fn start(nodes: usize) -> Option<Self> {
-        if !has_program("redis-server") {
-            skip("redis-server is not installed");
-            return None;
-        }
-        let (redis, dir) = (Redis::start(), tempfile::tempdir().unwrap());
-        let book = dir.path().join("rail");
-        let book = book.to_str().unwrap();
-        let rail = ["sandbox-rail", "--listen", "127.0.0.1:0", "--book", book];
-        let mut rail = Gristmill::command().spawn(rail);
-        let rail_url = listening(&rail.first_line(START));
-        let (nodes, addresses) = ((0..nodes).map(|_| None).collect(), Arc::default());
-        let mut town = Self { redis, rail: Some(rail), rail_url, dir, nodes, addresses };
-        town.addresses.lock().unwrap().resize(town.nodes.len(), None);
-        for number in 0..town.nodes.len() {
-            town.up(number);
-        }
-        Some(town)
-    }
-
-    fn folder(&self, number: usize) -> PathBuf {
-        self.dir.path().join(format!("n{number}"))
-    }
-
-    fn store_arguments(&self, number: usize) -> Vec<String> {
-        let folder = |path: PathBuf| path.to_str().unwrap().to_owned();
-        vec![
-            "--data-dir".to_owned(),
-            folder(self.folder(number)),
-            "--store".to_owned(),
-            format!("redis://127.0.0.1:{}", self.redis.port),
-            "--shared-dir".to_owned(),
-            folder(self.dir.path().join("shared")),
-            "--rail".to_owned(),
-            self.rail_url.clone(),
-        ]
-    }
-
-    /// Starts a node. All nodes have the keys that the first one made.
-    fn up(&mut self, number: usize) {
-        let keys = self.folder(number).join("keys");
-        if number > 0 && !keys.exists() {
-            std::fs::create_dir_all(&keys).unwrap();
-            for name in ["trace.key", "id.key"] {
-                std::fs::copy(self.folder(0).join("keys").join(name), keys.join(name)).unwrap();
-            }
-        }
-        let mut arguments =
-            vec!["serve".to_owned(), "--listen".to_owned(), "127.0.0.1:0".to_owned()];
-        arguments.extend(self.store_arguments(number));
-        arguments.extend(["--name".to_owned(), format!("n{number}")]);
-        arguments.extend(["--lease-ms".to_owned(), LEASE_MS.to_string()]);
-        let mut process = Gristmill::command().spawn(arguments);
-        let url = listening(&process.first_line(START));
-        let listens = url.trim_start_matches("http://").parse().unwrap();
-        self.addresses.lock().unwrap()[number] = Some(listens);
-        self.nodes[number] = Some(Node { process, listens });
-    }
-
-    fn node(&mut self, number: usize) -> &mut Process {
-        &mut self.nodes[number].as_mut().unwrap().process
-    }
-
-    fn take_down(&mut self, number: usize) -> Process {
-        self.addresses.lock().unwrap()[number] = None;
-        self.nodes[number].take().unwrap().process
-    }
-
-    /// How many shards the living nodes own, as the store says.
-    fn shards(&self) -> Vec<(String, u64)> {
-        let url = format!("redis://127.0.0.1:{}", self.redis.port);
-        let verb = ["nodes", "--store", &url, "--output", "json"];
-        let nodes = Gristmill::command().run(verb).expect(0).json();
-        let row = |node: &Value| {
-            (node["name"].as_str().unwrap().to_owned(), node["shards"].as_u64().unwrap())
-        };
-        nodes.as_array().unwrap().iter().map(row).collect()
-    }
-
-    /// Waits until every shard has another owner than one node; says how long that took.
-    fn until_without(&self, number: usize) -> Duration {
-        let began = Instant::now();
-        let name = format!("n{number}");
-        poll_until(START, "another owner of every shard", || {
-            let shards = self.shards();
-            let others = shards.iter().filter(|(known, _)| *known != name);
-            (others.map(|(_, shards)| shards).sum::<u64>() == 16).then_some(())
-        });
-        began.elapsed()
-    }
-
-    /// Waits until all of them are settled, as seen from a node, then ends every node in order and
-    /// audits.
-    fn ends_well(mut self, ids: &BTreeSet<String>) {
-        let listens = self.nodes.iter().flatten().next().unwrap().listens;
-        let mut waiting = ids.clone();
-        let end = Instant::now() + SETTLE;
-        while !waiting.is_empty() {
-            waiting.retain(|id| state(listens, id).as_deref() != Some("settled"));
-            if Instant::now() > end {
-                let standing: Vec<_> =
-                    waiting.iter().take(5).map(|id| (id, state(listens, id))).collect();
-                let logs: Vec<String> =
-                    self.nodes.iter().flatten().map(|node| node.process.stderr()).collect();
-                panic!("{} do not settle: {standing:?}\n{}", waiting.len(), logs.join("\n---\n"));
-            }
-            std::thread::park_timeout(Duration::from_millis(50));
-        }
-        for number in 0..self.nodes.len() {
-            if self.nodes[number].is_some() {
-                let mut process = self.take_down(number);
-                process.terminate();
-                let _ended = process.wait(STOP).expect(0);
-            }
-        }
-        let mut audit = vec!["audit".to_owned()];
-        audit.extend(self.store_arguments(0));
-        audit.extend(["--output".to_owned(), "json".to_owned()]);
-        let _sound = Gristmill::command().run(audit).expect(0);
-        drop(self.rail.take());
-    }
-}
-
-fn listening(line: &str) -> String {
-    let line: Value = serde_json::from_str(line).unwrap();
-    line["listening"].as_str().unwrap().to_owned()
-}
-
-fn state(node: SocketAddr, id: &str) -> Option<String> {
-    let (status, body) = request(node, &format!("GET /v1/contributions/{id}"), b"")?;
-    let body: Value = serde_json::from_str(&body).ok()?;
-    (status == 200).then(|| body["state"].as_str().unwrap_or_default().to_owned())
-}
-
-/// Hands in batches until it is told to stop; each one again, at any node, until it is acknowledged.
-struct Load {
-    stop: Arc<AtomicBool>,
-    thread: Option<std::thread::JoinHandle<(BTreeSet<String>, Duration)>>,
-}
-
-impl Load {
-    fn start(town: &Town, name: &str) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let (stopped, addresses) = (stop.clone(), town.addresses.clone());
-        let name = name.to_owned();
-        let thread = std::thread::spawn(move || {
-            let (mut ids, mut longest, mut number) = (BTreeSet::new(), Duration::ZERO, 0);
-            while !stopped.load(Ordering::Acquire) {
-                let batch = Manifest::engine(&format!("{name}{number}"), BATCH, 4);
-                let began = Instant::now();
-                poll_until(SETTLE, "an acknowledgement of a batch", || {
-                    number += 1;
-                    let up: Vec<SocketAddr> =
-                        addresses.lock().unwrap().iter().flatten().copied().collect();
-                    let to = *up.get(number % up.len().max(1))?;
-                    ids.extend(hand_in(to, batch.as_bytes())?);
-                    Some(())
-                });
-                longest = longest.max(began.elapsed());
-            }
-            (ids, longest)
-        });
-        Self { stop, thread: Some(thread) }
-    }
-
-    /// Every id that was acknowledged, and how long the slowest batch took.
-    fn stop(mut self) -> (BTreeSet<String>, Duration) {
-        self.stop.store(true, Ordering::Release);
-        let (ids, longest) = self.thread.take().unwrap().join().unwrap();
-        eprintln!("{} acknowledged, the slowest batch took {longest:?}", ids.len());
-        (ids, longest)
-    }
-}
-
-/// The ids of a batch, if every line of it was acknowledged.
-fn hand_in(to: SocketAddr, batch: &[u8]) -> Option<Vec<String>> {
-    let (status, body) = request(to, "POST /v1/contributions:batch", batch)?;
-    if status != 200 {
-        return None;
-    }
-    let lines: Option<Vec<Value>> =
-        body.lines().map(|line| serde_json::from_str(line).ok()).collect();
-    let lines = lines?;
-    let refused = lines.iter().find(|line| line.get("problem").is_some());
-    if let Some(refused) = refused {
-        assert_eq!(refused["problem"]["retryable"], true, "{refused}");
-        return None;
-    }
-    let sent = batch.iter().filter(|byte| **byte == b'\n').count();
-    let ids = lines.iter().filter_map(|line| line["id"].as_str().map(str::to_owned)).collect();
-    (lines.len() == sent).then_some(ids)
-}
 
 fn rounds() -> u32 {
     size("GRISTMILL_TEST_CLUSTER_ROUNDS", 3)
@@ -364,7 +76,8 @@ fn redis_is_killed_and_comes_back_with_its_file() {
     let load = Load::start(&town, "r");
     for _ in 0..rounds() {
         a_moment(700);
-        town.redis.kill_and_start();
+        town.servers[0].kill();
+        town.servers[0].again();
     }
     a_moment(500);
     let (ids, _) = load.stop();
@@ -387,5 +100,119 @@ fn all_nodes_are_restarted_one_after_the_other() {
     a_moment(500);
     let (ids, longest) = load.stop();
     assert!(longest < Duration::from_secs(3), "a batch waited {longest:?}");
+    town.ends_well(&ids);
+}
+
+#[test]
+fn a_node_is_cut_off_from_redis_each_way_and_both_and_slowly() {
+    let harm = [
+        Weather::NothingOut,
+        Weather::NothingBack,
+        Weather::Nothing,
+        Weather::AnswersLost,
+        Weather::Slow,
+    ];
+    let server = || {
+        let server = Redis::start();
+        let url = format!("redis://127.0.0.1:{}", server.port);
+        (vec![server], url)
+    };
+    let Some(mut town) = Town::empty(2, server, &[]) else { return };
+    let proxy = Proxy::start(town.servers[0].port);
+    town.finds(1, proxy.port);
+    town.up_all();
+    let load = Load::start(&town, "p");
+    for weather in harm {
+        a_moment(500);
+        proxy.set(weather);
+        a_moment(LEASE_MS * 2);
+        proxy.set(Weather::Fair);
+    }
+    a_moment(500);
+    let (ids, _) = load.stop();
+    town.ends_well(&ids);
+}
+
+#[test]
+fn a_full_server_takes_nothing_in_and_recovers() {
+    let Some(town) = Town::start(2) else { return };
+    let load = Load::start(&town, "m");
+    for _ in 0..rounds() {
+        a_moment(500);
+        assert_eq!(town.servers[0].ask(&["CONFIG", "SET", "maxmemory", "1"]), "OK");
+        a_moment(1_000);
+        assert_eq!(town.servers[0].ask(&["CONFIG", "SET", "maxmemory", "0"]), "OK");
+    }
+    a_moment(500);
+    let (ids, _) = load.stop();
+    town.ends_well(&ids);
+}
+
+#[test]
+fn withdrawals_race_dying_nodes() {
+    let Some(mut town) = Town::start(3) else { return };
+    let load = Load::of(&town, "w", |batch| {
+        let text = std::str::from_utf8(batch.as_bytes()).unwrap();
+        let first: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+        let person = first["consent"]["contributor"].as_str().unwrap().to_owned();
+        batch.withdraw(&person);
+    });
+    for round in 0..rounds() as usize {
+        a_moment(700);
+        let victim = round % 3;
+        let _gone = town.take_down(victim).kill();
+        town.until_without(victim);
+        town.up(victim);
+    }
+    a_moment(500);
+    let (ids, _) = load.stop();
+    town.ends_well(&ids);
+}
+
+#[test]
+fn a_sentinel_promotes_the_replica_of_a_dead_master() {
+    let mut sentinel = None;
+    let durable = ["--durability", "replicated(1)"];
+    let make = || {
+        let (servers, watcher) = servers::watched();
+        let url = format!("redis+sentinel://127.0.0.1:{}/gm", watcher.port);
+        sentinel = Some(watcher);
+        (servers, url)
+    };
+    let Some(mut town) = Town::empty(2, make, &durable) else { return };
+    let sentinel = sentinel.unwrap();
+    town.up_all();
+    let load = Load::start(&town, "f");
+    a_moment(1_000);
+    let before = sentinel.master();
+    town.servers[0].kill();
+    poll_until(START, "another master", || (sentinel.master() != before).then_some(()));
+    town.servers[0].again();
+    a_moment(3_000);
+    let (ids, _) = load.stop();
+    town.ends_well(&ids);
+}
+
+#[test]
+fn a_master_of_a_redis_cluster_is_killed() {
+    let durable = ["--durability", "replicated(1)"];
+    let make = || {
+        let servers = servers::cluster();
+        let url = format!("redis+cluster://127.0.0.1:{}", servers[1].port);
+        (servers, url)
+    };
+    let Some(mut town) = Town::empty(2, make, &durable) else { return };
+    town.up_all();
+    let load = Load::start(&town, "c");
+    a_moment(1_000);
+    town.servers[0].kill();
+    poll_until(START, "a cluster that is whole", || {
+        let info = town.servers[1].ask(&["CLUSTER", "INFO"]);
+        info.contains("cluster_state:ok").then_some(())
+    });
+    a_moment(2_500);
+    town.servers[0].again();
+    a_moment(2_000);
+    let (ids, _) = load.stop();
     town.ends_well(&ids);
 }

@@ -1,0 +1,293 @@
+//! A town of nodes over one store, and the load on it.
+
+use super::servers::Redis;
+use super::{ANSWER, BATCH, LEASE_MS, SETTLE, START, STOP};
+use gristmill_tests::{Gristmill, Manifest, Process, has_program, poll_until, skip};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// One request over a connection of its own; the status and the body, or nothing if there was none.
+pub fn request(to: SocketAddr, head: &str, body: &[u8]) -> Option<(u16, String)> {
+    let mut stream = TcpStream::connect_timeout(&to, Duration::from_secs(2)).ok()?;
+    stream.set_read_timeout(Some(ANSWER)).ok()?;
+    let length = body.len();
+    let head = format!(
+        "{head} HTTP/1.0\r\nHost: {to}\r\nContent-Type: application/x-ndjson\r\n\
+         Content-Length: {length}\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).ok()?;
+    stream.write_all(body).ok()?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).ok()?;
+    let answer = String::from_utf8(answer).ok()?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    let status = head.split(' ').nth(1)?.parse().ok()?;
+    Some((status, body.to_owned()))
+}
+
+pub struct Node {
+    process: Process,
+    pub listens: SocketAddr,
+}
+
+/// Redis, a rail, a shared directory, and nodes by number.
+pub struct Town {
+    pub servers: Vec<Redis>,
+    /// Where the store is, for verbs and the audit.
+    url: String,
+    /// Where nodes of their own way find it.
+    urls: BTreeMap<usize, String>,
+    more: Vec<String>,
+    rail: Option<Process>,
+    rail_url: String,
+    dir: TempDir,
+    pub nodes: Vec<Option<Node>>,
+    /// Where nodes listen, for whoever hands in.
+    pub addresses: Arc<Mutex<Vec<Option<SocketAddr>>>>,
+}
+
+impl Town {
+    /// A town of nodes that runs; none where there is no Redis.
+    pub fn start(nodes: usize) -> Option<Self> {
+        Self::over(nodes, || {
+            let server = Redis::start();
+            let url = format!("redis://127.0.0.1:{}", server.port);
+            (vec![server], url)
+        })
+    }
+
+    pub fn over(nodes: usize, make: impl FnOnce() -> (Vec<Redis>, String)) -> Option<Self> {
+        let mut town = Self::empty(nodes, make, &[])?;
+        town.up_all();
+        Some(town)
+    }
+
+    /// A town whose nodes are not up yet; they get more arguments.
+    pub fn empty(
+        nodes: usize,
+        make: impl FnOnce() -> (Vec<Redis>, String),
+        more: &[&str],
+    ) -> Option<Self> {
+        if !has_program("redis-server") {
+            skip("redis-server is not installed");
+            return None;
+        }
+        let ((servers, url), dir) = (make(), tempfile::tempdir().unwrap());
+        let book = dir.path().join("rail");
+        let book = book.to_str().unwrap();
+        let rail = ["sandbox-rail", "--listen", "127.0.0.1:0", "--book", book];
+        let mut rail = Gristmill::command().spawn(rail);
+        let rail_url = listening(&rail.first_line(START));
+        let (nodes, addresses) = ((0..nodes).map(|_| None).collect(), Arc::default());
+        let more = more.iter().map(|&it| it.to_owned()).collect();
+        let (urls, rail) = (BTreeMap::new(), Some(rail));
+        let town = Self { servers, url, urls, more, rail, rail_url, dir, nodes, addresses };
+        town.addresses.lock().unwrap().resize(town.nodes.len(), None);
+        Some(town)
+    }
+
+    pub fn up_all(&mut self) {
+        for number in 0..self.nodes.len() {
+            self.up(number);
+        }
+    }
+
+    /// A node finds the store elsewhere than the others.
+    pub fn finds(&mut self, number: usize, port: u16) {
+        self.urls.insert(number, format!("redis://127.0.0.1:{port}"));
+    }
+
+    fn folder(&self, number: usize) -> PathBuf {
+        self.dir.path().join(format!("n{number}"))
+    }
+
+    fn store_arguments(&self, number: usize) -> Vec<String> {
+        let folder = |path: PathBuf| path.to_str().unwrap().to_owned();
+        vec![
+            "--data-dir".to_owned(),
+            folder(self.folder(number)),
+            "--store".to_owned(),
+            self.url.clone(),
+            "--shared-dir".to_owned(),
+            folder(self.dir.path().join("shared")),
+            "--rail".to_owned(),
+            self.rail_url.clone(),
+        ]
+    }
+
+    /// Starts a node. All nodes have the keys that the first one made.
+    pub fn up(&mut self, number: usize) {
+        let keys = self.folder(number).join("keys");
+        if number > 0 && !keys.exists() {
+            std::fs::create_dir_all(&keys).unwrap();
+            for name in ["trace.key", "id.key"] {
+                std::fs::copy(self.folder(0).join("keys").join(name), keys.join(name)).unwrap();
+            }
+        }
+        let mut arguments =
+            vec!["serve".to_owned(), "--listen".to_owned(), "127.0.0.1:0".to_owned()];
+        arguments.extend(self.store_arguments(number));
+        arguments.extend(["--name".to_owned(), format!("n{number}")]);
+        arguments.extend(["--lease-ms".to_owned(), LEASE_MS.to_string()]);
+        arguments.extend(self.more.iter().cloned());
+        if let (Some(url), Some(at)) =
+            (self.urls.get(&number), arguments.iter().position(|it| *it == self.url))
+        {
+            arguments[at].clone_from(url);
+        }
+        let mut process = Gristmill::command().spawn(arguments);
+        let url = listening(&process.first_line(START));
+        let listens = url.trim_start_matches("http://").parse().unwrap();
+        self.addresses.lock().unwrap()[number] = Some(listens);
+        self.nodes[number] = Some(Node { process, listens });
+    }
+
+    pub fn node(&mut self, number: usize) -> &mut Process {
+        &mut self.nodes[number].as_mut().unwrap().process
+    }
+
+    pub fn take_down(&mut self, number: usize) -> Process {
+        self.addresses.lock().unwrap()[number] = None;
+        self.nodes[number].take().unwrap().process
+    }
+
+    /// How many shards the living nodes own, as the store says.
+    fn shards(&self) -> Vec<(String, u64)> {
+        let verb = ["nodes", "--store", &self.url, "--output", "json"];
+        let nodes = Gristmill::command().run(verb).expect(0).json();
+        let row = |node: &Value| {
+            (node["name"].as_str().unwrap().to_owned(), node["shards"].as_u64().unwrap())
+        };
+        nodes.as_array().unwrap().iter().map(row).collect()
+    }
+
+    /// Waits until every shard has another owner than one node; says how long that took.
+    pub fn until_without(&self, number: usize) -> Duration {
+        let began = Instant::now();
+        let name = format!("n{number}");
+        poll_until(START, "another owner of every shard", || {
+            let shards = self.shards();
+            let others = shards.iter().filter(|(known, _)| *known != name);
+            (others.map(|(_, shards)| shards).sum::<u64>() == 16).then_some(())
+        });
+        began.elapsed()
+    }
+
+    /// Waits until all of them are settled, as seen from a node, then ends every node in order and
+    /// audits.
+    pub fn ends_well(mut self, ids: &BTreeSet<String>) {
+        let listens = self.nodes.iter().flatten().next().unwrap().listens;
+        let mut waiting = ids.clone();
+        let end = Instant::now() + SETTLE;
+        while !waiting.is_empty() {
+            waiting.retain(|id| !is_over(state(listens, id).as_deref()));
+            if Instant::now() > end {
+                let standing: Vec<_> =
+                    waiting.iter().take(5).map(|id| (id, state(listens, id))).collect();
+                let logs: Vec<String> =
+                    self.nodes.iter().flatten().map(|node| node.process.stderr()).collect();
+                panic!("{} do not settle: {standing:?}\n{}", waiting.len(), logs.join("\n---\n"));
+            }
+            std::thread::park_timeout(Duration::from_millis(50));
+        }
+        for number in 0..self.nodes.len() {
+            if self.nodes[number].is_some() {
+                let mut process = self.take_down(number);
+                process.terminate();
+                let _ended = process.wait(STOP).expect(0);
+            }
+        }
+        let mut audit = vec!["audit".to_owned()];
+        audit.extend(self.store_arguments(0));
+        audit.extend(["--output".to_owned(), "json".to_owned()]);
+        let _sound = Gristmill::command().run(audit).expect(0);
+        drop(self.rail.take());
+    }
+}
+
+fn listening(line: &str) -> String {
+    let line: Value = serde_json::from_str(line).unwrap();
+    line["listening"].as_str().unwrap().to_owned()
+}
+
+fn is_over(state: Option<&str>) -> bool {
+    matches!(state, Some("settled" | "withdrawn"))
+}
+
+pub fn state(node: SocketAddr, id: &str) -> Option<String> {
+    let (status, body) = request(node, &format!("GET /v1/contributions/{id}"), b"")?;
+    let body: Value = serde_json::from_str(&body).ok()?;
+    (status == 200).then(|| body["state"].as_str().unwrap_or_default().to_owned())
+}
+
+/// Hands in batches until it is told to stop; each one again, at any node, until it is acknowledged.
+pub struct Load {
+    stop: Arc<AtomicBool>,
+    thread: Option<std::thread::JoinHandle<(BTreeSet<String>, Duration)>>,
+}
+
+impl Load {
+    pub fn start(town: &Town, name: &str) -> Self {
+        Self::of(town, name, |_| {})
+    }
+
+    /// As [`Load::start`]; `change` sees every batch before it goes.
+    pub fn of(town: &Town, name: &str, change: impl Fn(&mut Manifest) + Send + 'static) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (stopped, addresses) = (stop.clone(), town.addresses.clone());
+        let name = name.to_owned();
+        let thread = std::thread::spawn(move || {
+            let (mut ids, mut longest, mut number) = (BTreeSet::new(), Duration::ZERO, 0);
+            while !stopped.load(Ordering::Acquire) {
+                let mut batch = Manifest::engine(&format!("{name}{number}"), BATCH, 4);
+                change(&mut batch);
+                let began = Instant::now();
+                poll_until(SETTLE, "an acknowledgement of a batch", || {
+                    number += 1;
+                    let up: Vec<SocketAddr> =
+                        addresses.lock().unwrap().iter().flatten().copied().collect();
+                    let to = *up.get(number % up.len().max(1))?;
+                    ids.extend(hand_in(to, batch.as_bytes())?);
+                    Some(())
+                });
+                longest = longest.max(began.elapsed());
+            }
+            (ids, longest)
+        });
+        Self { stop, thread: Some(thread) }
+    }
+
+    /// Every id that was acknowledged, and how long the slowest batch took.
+    pub fn stop(mut self) -> (BTreeSet<String>, Duration) {
+        self.stop.store(true, Ordering::Release);
+        let (ids, longest) = self.thread.take().unwrap().join().unwrap();
+        eprintln!("{} acknowledged, the slowest batch took {longest:?}", ids.len());
+        (ids, longest)
+    }
+}
+
+/// The ids of a batch, if every line of it was acknowledged.
+fn hand_in(to: SocketAddr, batch: &[u8]) -> Option<Vec<String>> {
+    let (status, body) = request(to, "POST /v1/contributions:batch", batch)?;
+    if status != 200 {
+        return None;
+    }
+    let lines: Option<Vec<Value>> =
+        body.lines().map(|line| serde_json::from_str(line).ok()).collect();
+    let lines = lines?;
+    let refused = lines.iter().find(|line| line.get("problem").is_some());
+    if let Some(refused) = refused {
+        assert_eq!(refused["problem"]["retryable"], true, "{refused}");
+        return None;
+    }
+    let sent = batch.iter().filter(|byte| **byte == b'\n').count();
+    let ids = lines.iter().filter_map(|line| line["id"].as_str().map(str::to_owned)).collect();
+    (lines.len() == sent).then_some(ids)
+}
