@@ -11,6 +11,7 @@ use crate::limits;
 use crate::rail::{Answer, PayoutRequest, Rail, RailError};
 use gristmill_workflows::payout::{self, Known, Promise, Step};
 use gristmill_workflows::request::PayoutVerdict;
+use gristmill_workflows::teeth::{Tooth, bites};
 use gristmill_workflows::time::Timestamp;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use std::collections::VecDeque;
@@ -261,6 +262,9 @@ impl State {
                 return self.route(open, myself);
             }
             Answer::Unknown => {
+                if bites(Tooth::UnknownPayoutUnderNewKey) {
+                    open.order.request.key.push('0');
+                }
                 open.known = Known::Unknown;
                 return self.route(open, myself);
             }

@@ -22,6 +22,7 @@ use gristmill_workflows::codec;
 use gristmill_workflows::id::{Arrival, ShardId};
 use gristmill_workflows::sequencer::Answer;
 use gristmill_workflows::shard::{Proposal, Shard};
+use gristmill_workflows::teeth::{Tooth, bites};
 use gristmill_workflows::time::Timestamp;
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -257,6 +258,12 @@ impl State {
     async fn go_on(&mut self, myself: &ActorRef<ShardMessage>) -> Result<(), Error> {
         self.start_desk(myself);
         self.start_commit(myself)?;
+        if bites(Tooth::EffectBeforeCommit)
+            && let Some(in_flight) = &mut self.in_flight
+        {
+            let effects = in_flight.take_effects();
+            self.carry_out(myself, effects).await;
+        }
         self.start_fetch(myself);
         self.set_timer(myself);
         self.show(myself);

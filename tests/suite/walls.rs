@@ -147,6 +147,27 @@ fn crates_keep_to_their_walls() {
     assert!(crossed.is_empty(), "\n{}", crossed.join("\n"));
 }
 
+/// Deliberate bugs are built by those who ask for them, and never into the product.
+#[test]
+fn no_default_feature_has_teeth() {
+    let metadata = cargo(&["metadata", "--no-deps", "--format-version", "1"]);
+    let metadata: Value = serde_json::from_str(&metadata).unwrap();
+    let mut toothed = Vec::new();
+    for package in metadata["packages"].as_array().unwrap() {
+        let name = package["name"].as_str().unwrap_or_default();
+        let default = package["features"]["default"].to_string();
+        assert!(!default.contains("teeth"), "{name}");
+        for dependency in package["dependencies"].as_array().unwrap() {
+            assert!(!dependency["features"].to_string().contains("teeth"), "{name}");
+        }
+        if package["features"].get("teeth").is_some() {
+            toothed.push(name.to_owned());
+        }
+    }
+    toothed.sort_unstable();
+    assert_eq!(toothed, ["gristmill-actors", "gristmill-testkit", "gristmill-workflows"]);
+}
+
 #[test]
 fn nothing_below_the_pure_crates_has_a_runtime_or_randomness() {
     for pure in PURE {

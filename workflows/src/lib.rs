@@ -29,4 +29,5 @@ pub mod score;
 pub mod sequencer;
 pub mod shard;
 pub mod submission;
+pub mod teeth;
 pub mod time;

@@ -5,6 +5,7 @@
 //! public (I8).
 
 use crate::program::{Program, Task};
+use crate::teeth::{Tooth, bites};
 use serde::{Deserialize, Serialize};
 
 /// Which cap cut the price.
@@ -64,9 +65,12 @@ pub fn price(
 ) -> Price {
     let quality_bp = quality_bp(program, score);
     let demand_bp = program.rates.demand_bp;
-    let full = (u128::from(units) * u128::from(task.rate_micro))
-        .saturating_mul(u128::from(quality_bp) * u128::from(demand_bp))
-        / 100_000_000;
+    let mut full = (u128::from(units) * u128::from(task.rate_micro))
+        .saturating_mul(u128::from(quality_bp) * u128::from(demand_bp));
+    if bites(Tooth::RoundingUp) {
+        full = full.saturating_add(99_999_999);
+    }
+    full /= 100_000_000;
     let mut micro = u64::try_from(full).unwrap_or(u64::MAX);
     let mut capped = Capped::None;
     if micro > task.item_cap_micro {

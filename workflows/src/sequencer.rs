@@ -8,6 +8,7 @@
 use crate::codec::Record;
 use crate::id::ShardId;
 use crate::limits;
+use crate::teeth::{Tooth, bites};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -147,7 +148,8 @@ impl Sequencer {
             return Answer::Fenced;
         }
         cursor.epoch = offer.epoch;
-        if offer.from < cursor.next {
+        let again = offer.from < cursor.next;
+        if again && !bites(Tooth::OutboxCursorIgnored) {
             let offers = self.recent.get(&offer.shard);
             let known = offers.and_then(|offers| offers.get(&offer.from));
             return match known {

@@ -25,6 +25,7 @@ use crate::journey::{Journey, State};
 use crate::limits;
 use crate::program::Program;
 use crate::request::{Failure, Reason, Request};
+use crate::teeth::{Tooth, bites};
 use crate::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -266,7 +267,9 @@ impl Shard {
 
     /// Notes which ids are admitted; rides in the next commit.
     pub fn note_admitted(&mut self, admitted: &Admitted) -> Result<(), codec::Error> {
-        self.draft.commit.admitted = Some(encode(admitted)?);
+        if !bites(Tooth::AttemptCountedAtTheEnd) {
+            self.draft.commit.admitted = Some(encode(admitted)?);
+        }
         self.draft.touched = true;
         Ok(())
     }
@@ -372,7 +375,9 @@ impl Shard {
     }
 
     fn guard(&mut self, key: ContributorKey, moving: &Moving) {
-        if let Some(held) = &moving.journey.held {
+        if let Some(held) = &moving.journey.held
+            && !bites(Tooth::ConsentMarkNotChecked)
+        {
             self.draft.commit.guards.push(Guard {
                 contributor: key,
                 arrival: moving.journey.arrival,

@@ -23,6 +23,12 @@ pub(super) struct InFlight {
     decides: bool,
 }
 
+impl InFlight {
+    pub(super) fn take_effects(&mut self) -> Vec<Effect> {
+        std::mem::take(&mut self.effects)
+    }
+}
+
 impl State {
     /// Seals and sends what was decided, unless a commit is under way.
     pub(super) fn start_commit(&mut self, myself: &ActorRef<ShardMessage>) -> Result<(), Error> {

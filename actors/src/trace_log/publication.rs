@@ -8,6 +8,7 @@ use gristmill_trace::checkpoint::Checkpoint;
 use gristmill_trace::key::SigningKey;
 use gristmill_trace::publisher::{self, Publisher};
 use gristmill_trace::tile;
+use gristmill_workflows::teeth::{Tooth, bites};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -149,6 +150,11 @@ impl Publication {
             tokio::task::yield_now().await;
         }
         push(&mut objects, &mut bytes, publisher.partials());
+        let late = if bites(Tooth::CheckpointBeforeTiles) {
+            std::mem::take(&mut objects)
+        } else {
+            Vec::new()
+        };
         if !objects.is_empty() {
             store.create(objects).await?;
         }
@@ -165,6 +171,9 @@ impl Publication {
         let shown = super::objects::checkpoint(&*store, CHECKPOINT, key.verifier()).await?;
         if shown.is_none_or(|(shown, _)| shown.size <= checkpoint.size) {
             store.replace((CHECKPOINT.to_owned(), note.clone().into_bytes())).await?;
+        }
+        if !late.is_empty() {
+            store.create(late).await?;
         }
         if !stale.paths.is_empty() {
             store.remove(stale.paths.clone()).await?;

@@ -10,6 +10,7 @@ use crate::ledger::{Account, Posting};
 use crate::limits;
 use crate::price::{Capped, price};
 use crate::request::{Cause, Failure, Reason, Request, Wait};
+use crate::teeth::{Tooth, bites};
 use crate::time::Timestamp;
 
 /// Why a request was not granted.
@@ -293,7 +294,9 @@ impl Shard {
         let currency = program.currency;
         let day = program.day_cap_micro.map(|_| day);
         let card = self.spend(&name, trial.allotment, price.micro)?;
-        trial.allotment -= price.micro;
+        if !bites(Tooth::AllotmentNotDeducted) {
+            trial.allotment -= price.micro;
+        }
         if let Some(day) = day {
             trial.contributor.count_day(&name, day, price.micro);
             trial.contributor_changed = true;

@@ -6,8 +6,10 @@ use crate::contributor::Contributor;
 use crate::definition::WorkflowRef;
 use crate::entry::DataKey;
 use crate::id::{Arrival, ContributorKey};
+use crate::inbox::Lane;
 use crate::journey::Journey;
 use crate::submission::Submission;
+use crate::teeth::{Tooth, bites};
 
 impl Shard {
     /// Journeys that move.
@@ -75,11 +77,15 @@ impl Shard {
         let mut journey = Journey::begin(arrival, submission, workflow);
         // Time in the queue is not the first stage's.
         journey.since = journey.since.max(self.state.now);
+        let early = bites(Tooth::InboxItemRemovedEarly);
+        if early {
+            self.draft.commit.inbox_remove.push((Lane::Intake, arrival));
+        }
         let moving = Moving {
             journey: Box::new(journey),
             data_key,
             stored: false,
-            in_inbox: true,
+            in_inbox: !early,
             proposal: None,
         };
         self.journeys.insert(arrival, moving);
