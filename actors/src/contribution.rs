@@ -6,6 +6,7 @@
 
 use crate::claims::Claims;
 use crate::engine::Engine;
+use crate::limits;
 use crate::pool::{Job, PoolMessage};
 use crate::shard::ShardMessage;
 use crate::stage::{AnyStage, Context, Fields};
@@ -70,6 +71,11 @@ pub struct State {
 pub struct After(Arc<Engine>);
 
 impl After {
+    /// Whether an operator paused a stage since its attempt was asked for.
+    pub(crate) fn is_paused(&self, stage: &str) -> bool {
+        self.0.pauses.holds(stage)
+    }
+
     pub(crate) async fn settle(&self, outcome: Outcome, cx: &Context) -> Outcome {
         let Outcome::Done { requests, .. } = &outcome else { return outcome };
         if !requests.contains(&Request::Claim) {
@@ -160,6 +166,10 @@ impl State {
                 let prepared = if keyed { stage.prepare() } else { Vec::new() };
                 self.requests.extend(prepared.into_iter().map(|request| (self.stage, request)));
                 return self.advance(self.stage);
+            }
+            if engine.pauses.holds(about.signature.name) {
+                let until = self.standing.now.plus_ms(limits::STAGE_PAUSED_LOOK_MS);
+                return self.park(Wait::StagePaused, Some(until), None);
             }
             let claims = self.context(about.signature.name);
             if about.signature.effect != Effect::Pure {

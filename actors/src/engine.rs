@@ -1,6 +1,7 @@
 //! What the actors of one node share.
 
 use crate::contribution;
+use crate::pauses::Pauses;
 use crate::payouts::PayoutMessage;
 use crate::pool::PoolMessage;
 use crate::ports::{Clock, ContentIndex, KeyStore, MediaStore, ShardStore};
@@ -13,7 +14,7 @@ use gristmill_workflows::id::ShardId;
 use gristmill_workflows::shard::World;
 use gristmill_workflows::submission::Modality;
 use ractor::ActorRef;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, RwLock};
 
@@ -93,8 +94,12 @@ pub struct Engine {
     pub ports: Ports,
     /// For whoever watches.
     pub counters: Counters,
+    /// Stages that an operator paused.
+    pub pauses: Arc<Pauses>,
     /// Since it was last looked at, a journey began to wait for content whose holder stands.
     pub(crate) claims_wait: AtomicBool,
+    /// The node is being stopped.
+    pub(crate) ending: AtomicBool,
     pub(crate) stages: BTreeMap<WorkflowRef, Vec<Arc<dyn AnyStage>>>,
     pub(crate) pools: OnceLock<HashMap<&'static str, ActorRef<PoolMessage>>>,
     pub(crate) log: OnceLock<ActorRef<LogMessage>>,
@@ -117,6 +122,17 @@ impl Engine {
         let shards = self.shards.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(actor) = shards.get(&shard) {
             contribution::tell(actor, ShardMessage::InboxGrew);
+        }
+    }
+
+    /// From now on these stages are paused. What waits at one that no longer is goes on.
+    pub fn pause(&self, stages: BTreeSet<String>) {
+        if !self.pauses.set(stages, &self.world.workflows) {
+            return;
+        }
+        let shards = self.shards.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        for actor in shards.values() {
+            contribution::tell(actor, ShardMessage::PausesChanged);
         }
     }
 

@@ -34,6 +34,14 @@ pub const RELOAD_AFTER_MAX: Duration = Duration::from_secs(10);
 pub const CLAIM_PARK_MS: u64 = 250;
 /// The same where the holder itself stands; who decides the holder makes it look at once.
 pub const CLAIM_PARK_STANDING_MS: u64 = 300_000;
+/// A journey that waits at a paused stage looks again after this, whatever it is told.
+pub const STAGE_PAUSED_LOOK_MS: u64 = 3_600_000;
+/// Rows read at once to find journeys that wait at a paused stage.
+pub const STAGE_PAUSED_BATCH: usize = 512;
+/// Longest name of a row of the register, in bytes.
+pub const REGISTER_NAME_BYTES_MAX: usize = 512;
+/// Longest row of the register, in bytes.
+pub const REGISTER_ROW_BYTES_MAX: usize = 64 * 1024;
 /// First wait before an open circuit lets a probe through.
 pub const PROBE_AFTER: Duration = Duration::from_millis(200);
 /// Longest wait before an open circuit lets a probe through.

@@ -11,11 +11,13 @@
 //! mended in this process (a failed disk, a damaged store, a log that differs) ends the node: its
 //! [`Fatal`] is shown, and nothing is acknowledged after it.
 
+mod ending;
 mod leases;
 
 use crate::engine::{Counters, Engine, PayoutSlot, Ports};
 use crate::limits;
 use crate::membership::{self, Holdings, MembershipActor, MembershipMessage, Place};
+use crate::pauses::Pauses;
 use crate::payouts::{self, PayoutBatcher};
 use crate::pool::{self, StagePool};
 use crate::ports::StoreError;
@@ -31,7 +33,6 @@ use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, RwLock};
-use std::time::Duration;
 use tokio::sync::watch;
 
 /// The root supervisor.
@@ -90,6 +91,8 @@ pub struct Parts {
     pub owner: u128,
     /// Journeys in flight at the most.
     pub window: usize,
+    /// Stages that an operator paused.
+    pub pauses: Arc<Pauses>,
     /// Its place among the nodes that share the store; without one it owns every shard at once.
     pub place: Option<Place>,
 }
@@ -219,8 +222,11 @@ impl State {
                 self.cells.insert(actor.get_id(), shard);
                 let shards = &self.engine.shards;
                 let mut shards = shards.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-                shards.insert(shard, actor);
+                shards.insert(shard, actor.clone());
                 drop(shards);
+                if self.engine.ending.load(Ordering::Acquire) {
+                    crate::contribution::tell(&actor, ShardMessage::Drain);
+                }
                 self.tell_membership(MembershipMessage::Started(shard));
             }
             Err(ractor::SpawnErr::StartupFailed(error)) => {
@@ -332,12 +338,15 @@ impl Node {
             world: parts.world.clone(),
             ports: parts.ports.clone(),
             counters: Counters::default(),
+            pauses: parts.pauses.clone(),
             claims_wait: AtomicBool::new(false),
+            ending: AtomicBool::new(false),
             stages: parts.registry.stages.clone(),
             pools: OnceLock::new(),
             log: OnceLock::new(),
             shards: RwLock::default(),
         });
+        engine.pause((*parts.pauses.stages()).clone());
         let (mut senders, mut statuses) = (BTreeMap::new(), BTreeMap::new());
         for shard in (0..shards).map(ShardId) {
             let (sender, receiver) = watch::channel(ShardStatus::default());
@@ -447,34 +456,6 @@ impl Node {
     /// Waits until the node has to end.
     pub async fn ended(&self) -> Fatal {
         wait_fatal(&mut self.fatal.clone()).await
-    }
-
-    /// Ends in order: nothing more is let in, what was decided is committed. True if every shard
-    /// said so within the deadline; else the next start treats the end as unclean.
-    pub async fn stop(self, deadline: Duration) -> bool {
-        if let Some(shared) = &self.shared {
-            return shared.leave(&self.actor, deadline).await;
-        }
-        let shards: Vec<ActorRef<ShardMessage>> = {
-            let shards = self.engine.shards.read();
-            let shards = shards.unwrap_or_else(std::sync::PoisonError::into_inner);
-            shards.values().cloned().collect()
-        };
-        for shard in &shards {
-            crate::contribution::tell(shard, ShardMessage::Drain);
-        }
-        let drained = async {
-            for status in self.statuses.values() {
-                let mut status = status.clone();
-                if status.wait_for(|status| status.drained).await.is_err() {
-                    return false;
-                }
-            }
-            true
-        };
-        let drained = tokio::time::timeout(deadline, drained).await.unwrap_or(false);
-        let stopped = self.actor.stop_and_wait(None, Some(deadline)).await;
-        drained && stopped.is_ok()
     }
 }
 

@@ -11,7 +11,7 @@ use crate::registry::Registry;
 use crate::stage::{AnyStage, Context, Fields};
 use gristmill_workflows::definition::Effect;
 use gristmill_workflows::policy::Policy;
-use gristmill_workflows::request::{Failure, Outcome};
+use gristmill_workflows::request::{Failure, Outcome, Wait};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -131,6 +131,9 @@ impl PoolState {
 
     fn start(&mut self, myself: &ActorRef<PoolMessage>) {
         while !self.waiting.is_empty() && self.running < self.policy.concurrency as usize {
+            if self.give_back_paused() {
+                continue;
+            }
             let now = Instant::now();
             if let Some(until) = self.not_before(now) {
                 self.look_at(until, myself);
@@ -150,6 +153,20 @@ impl PoolState {
             self.running += 1;
             spawn(job, myself.clone());
         }
+    }
+
+    /// The next job's stage was paused since it was sent: its journey parks. True if it was.
+    fn give_back_paused(&mut self) -> bool {
+        let paused = self.waiting.front().is_some_and(|job| {
+            job.after.as_ref().is_some_and(|after| after.is_paused(job.cx.stage))
+        });
+        let job = if paused { self.waiting.pop_front() } else { None };
+        if let Some(job) = job {
+            let until = job.cx.now.plus_ms(limits::STAGE_PAUSED_LOOK_MS);
+            let waits = Outcome::Wait(Wait::StagePaused, until);
+            tell(&job.reply, ContributionMessage::Ran(waits));
+        }
+        paused
     }
 
     fn not_before(&self, now: Instant) -> Option<Instant> {

@@ -13,6 +13,7 @@ mod commits;
 mod desk;
 mod effects;
 mod load;
+mod paused;
 
 use crate::contribution::{Child, ContributionMessage, tell};
 use crate::engine::Engine;
@@ -65,6 +66,8 @@ pub enum ShardMessage {
     NotErased(Vec<u64>),
     /// A holder of content that stood was decided or goes on.
     HoldersChanged,
+    /// Stages were paused or let go on.
+    PausesChanged,
     /// A timer is due.
     Timer,
     /// The safety net.
@@ -168,6 +171,8 @@ pub struct State {
     timer_set: Option<Timestamp>,
     /// The last look at the near future did not reach its end.
     more_timers: bool,
+    /// Where to look on for journeys that wait at a paused stage, if any may.
+    paused_from: Option<Option<Arrival>>,
     desk: VecDeque<Desk>,
     /// The open draft decides journeys that stood.
     decides: bool,
@@ -225,6 +230,7 @@ impl Actor for ShardActor {
             ShardMessage::Erased(slots) => state.on_erased(&slots),
             ShardMessage::NotErased(slots) => state.on_not_erased(slots),
             ShardMessage::HoldersChanged => state.look_at_claims(),
+            ShardMessage::PausesChanged => state.on_pauses_changed(),
             ShardMessage::Timer => state.on_timer(),
             ShardMessage::Sweep => state.on_sweep(&myself),
             ShardMessage::Look(reply) => {
@@ -256,6 +262,7 @@ impl Actor for ShardActor {
 impl State {
     /// After every message: commit what was decided, read what may be let in, tell who waits.
     async fn go_on(&mut self, myself: &ActorRef<ShardMessage>) -> Result<(), Error> {
+        self.look_at_paused();
         self.start_desk(myself);
         self.start_commit(myself)?;
         if bites(Tooth::EffectBeforeCommit)

@@ -54,6 +54,34 @@ pub struct SharedStore {
     pub name: Option<String>,
 }
 
+/// Which node a verb speaks to: one that runs, by its address, or the data directory of none.
+#[derive(Debug, Clone, Args)]
+pub struct Node {
+    /// A running node's address, http://host:port. Default: `GRISTMILL_URL`. Its API key is that of
+    /// `GRISTMILL_API_KEY`.
+    #[arg(long, conflicts_with = "data_dir")]
+    pub url: Option<String>,
+    /// The data directory, while no node runs on it. Default: .gristmill
+    #[arg(long)]
+    pub data_dir: Option<PathBuf>,
+    /// A configuration file (TOML).
+    #[arg(long)]
+    pub config: Option<PathBuf>,
+    /// A folder of programs instead of the shipped ones.
+    #[arg(long)]
+    pub programs: Option<PathBuf>,
+}
+
+impl Node {
+    /// The data directory's side.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        let default = || PathBuf::from(".gristmill");
+        let data_dir = self.data_dir.clone().unwrap_or_else(default);
+        Place { data_dir, config: self.config.clone(), programs: self.programs.clone() }
+    }
+}
+
 /// How results are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Output {
@@ -88,6 +116,12 @@ pub enum Command {
         /// What to do.
         #[command(subcommand)]
         verb: Quarantine,
+    },
+    /// API keys.
+    Keys {
+        /// What to do.
+        #[command(subcommand)]
+        verb: Keys,
     },
     /// Make or check receipts.
     Receipt(Receipt),
@@ -194,6 +228,55 @@ pub struct Shared {
     /// How.
     #[arg(long, value_enum, default_value = "table")]
     pub output: Output,
+}
+
+/// `keys`
+#[derive(Debug, Subcommand)]
+pub enum Keys {
+    /// Make a key; it is shown once and stored as a hash.
+    New {
+        /// submitter, contributor, operator or auditor.
+        #[arg(long)]
+        role: String,
+        /// Whose key it is, for the role contributor.
+        #[arg(long)]
+        contributor: Option<String>,
+        /// When it ends by itself (RFC 3339).
+        #[arg(long)]
+        expires: Option<String>,
+        /// Why, for the list of changes.
+        #[arg(long)]
+        reason: String,
+        /// Which node.
+        #[command(flatten)]
+        node: Node,
+        /// How.
+        #[arg(long, value_enum, default_value = "table")]
+        output: Output,
+    },
+    /// List keys, without their secrets.
+    List {
+        /// Which node.
+        #[command(flatten)]
+        node: Node,
+        /// How.
+        #[arg(long, value_enum, default_value = "table")]
+        output: Output,
+    },
+    /// Revoke a key, by its public part.
+    Revoke {
+        /// Its public part.
+        key: String,
+        /// Why, for the list of changes.
+        #[arg(long)]
+        reason: String,
+        /// Which node.
+        #[command(flatten)]
+        node: Node,
+        /// How.
+        #[arg(long, value_enum, default_value = "table")]
+        output: Output,
+    },
 }
 
 /// `list`

@@ -102,6 +102,8 @@ pub struct Service {
     pub listen: String,
     /// Connections at once.
     pub connections: usize,
+    /// Hours that an upload waits for its contribution before it is destroyed.
+    pub upload_hours: u64,
 }
 
 /// `[workflows]` and `[programs]`
@@ -158,7 +160,7 @@ impl Default for Rail {
 
 impl Default for Service {
     fn default() -> Self {
-        Self { listen: "127.0.0.1:7700".to_owned(), connections: 8192 }
+        Self { listen: "127.0.0.1:7700".to_owned(), connections: 8192, upload_hours: 24 }
     }
 }
 

@@ -7,6 +7,7 @@ use crate::limits::{LOG_OPEN_AFTER, LOG_OPENS_MAX};
 use crate::measuring::Measuring;
 use crate::opened::Opened;
 use crate::sandbox_rail::{self, faults::Faults};
+use crate::service::stages as stages_said;
 use gristmill_actors::engine::{PayoutSlot, Ports};
 use gristmill_actors::node::{Fatal, Node, Parts};
 use gristmill_actors::rail::{Rail, RailProfile};
@@ -118,6 +119,7 @@ impl Prepared {
             }
         };
         let rail: Arc<dyn Rail> = Arc::new(HttpRail::new(&url, profile(config))?);
+        let pauses = Arc::new(stages_said::pauses(&*opened.register).await.map_err(Fatal::Store)?);
         let parts = Parts {
             world: self.world,
             registry: self.registry,
@@ -126,6 +128,7 @@ impl Prepared {
             payouts: self.payouts,
             owner: opened.incarnation,
             window: config.node.window,
+            pauses,
             place: opened.place.clone(),
         };
         let node = Node::start(parts, rail).await?;

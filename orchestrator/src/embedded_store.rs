@@ -12,6 +12,7 @@ mod limits;
 mod memory;
 mod open_error;
 mod reads;
+mod register;
 mod writer;
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ pub type Definitions = BTreeMap<WorkflowRef, Arc<Definition>>;
 /// Rows read in one call of the store.
 pub(crate) const ROWS_PAGE: usize = 512;
 /// Items counted in front of a queued one; more are only said to be more.
-pub const AHEAD_MAX: usize = 10_000;
+pub const AHEAD_MAX: usize = 512;
 
 /// Why journeys could not be read.
 #[derive(Debug, thiserror::Error)]

@@ -7,6 +7,7 @@ mod app;
 pub mod audit;
 pub mod checks;
 pub mod cli;
+mod client;
 pub mod clock;
 pub mod config;
 pub mod data_dir;

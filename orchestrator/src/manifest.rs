@@ -322,7 +322,7 @@ fn is_language(tag: &str) -> bool {
         })
 }
 
-fn is_id(text: &str) -> bool {
+pub(crate) fn is_id(text: &str) -> bool {
     !text.is_empty() && !text.chars().any(char::is_control)
 }
 

@@ -11,6 +11,7 @@ use crate::redis_store;
 use gristmill_actors::engine::Ports;
 use gristmill_actors::membership::Place;
 use gristmill_actors::ports::{Clock, ContentIndex, KeyStore, LogStore, MediaStore, ShardStore};
+use gristmill_actors::register::Register;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -68,6 +69,8 @@ pub struct Opened {
     pub store: Arc<dyn ShardStore>,
     /// Who handed in a content first.
     pub content: Arc<dyn ContentIndex>,
+    /// Small rows beside the shards.
+    pub register: Arc<dyn Register>,
     /// Data keys.
     pub keys: Arc<dyn KeyStore>,
     /// Blobs.
@@ -116,11 +119,13 @@ impl Opened {
         let keys = KeyFiles::open(&dir.data_keys()).map_err(folder(dir.data_keys()))?;
         let media = MediaFiles::open(&dir.media()).map_err(folder(dir.media()))?;
         let content: Arc<dyn ContentIndex> = store.clone();
+        let register: Arc<dyn Register> = store.clone();
         Ok(Self {
             trace: dir.trace(),
             dir,
             store,
             content,
+            register,
             keys: Arc::new(keys),
             media: Arc::new(media),
             log: Arc::new(log),

@@ -7,6 +7,7 @@ use crate::log_folder::LogFolder;
 use crate::receipt_files;
 use gristmill_actors::ports::{KeyStore, ShardStore, StoreError};
 use gristmill_trace::checkpoint::Checkpoint;
+use gristmill_trace::key::Verifier;
 use gristmill_trace::limits::TILE_WIDTH;
 use gristmill_trace::reader::{self, Bundle, TileReader, fetch_bundle};
 use gristmill_trace::receipt::Receipt;
@@ -69,6 +70,28 @@ pub enum Absent {
     Erased,
 }
 
+/// What receipts are made with, apart from the store: a log's folder and two keys.
+#[derive(Debug, Clone)]
+pub struct Proofs {
+    dir: PathBuf,
+    trace: PathBuf,
+    id_key: gristmill_workflows::id::IdKey,
+    verifier: Verifier,
+}
+
+impl Proofs {
+    /// Of one data directory, whose log may stand in a folder that nodes share.
+    #[must_use]
+    pub fn new(dir: &DataDir, trace: &Path) -> Self {
+        Self {
+            dir: dir.path().to_owned(),
+            trace: trace.to_owned(),
+            id_key: dir.id_key().clone(),
+            verifier: dir.trace_key().verifier().clone(),
+        }
+    }
+}
+
 /// The receipts of one contribution.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Made {
@@ -120,19 +143,46 @@ impl<'a> Receipts<'a> {
         store: &'a dyn ShardStore,
         keys: &'a dyn KeyStore,
     ) -> Result<Self, Error> {
-        let log = LogFolder::new(&dir.trace());
-        let failed = |source| Error::File { path: dir.trace().join(CHECKPOINT_PATH), source };
+        Self::over(&Proofs::new(dir, &dir.trace()), store, keys)
+    }
+
+    /// Against the checkpoint that is published now.
+    ///
+    /// # Errors
+    /// As [`Receipts::open`].
+    pub fn over(
+        proofs: &Proofs,
+        store: &'a dyn ShardStore,
+        keys: &'a dyn KeyStore,
+    ) -> Result<Self, Error> {
+        let log = LogFolder::new(&proofs.trace);
+        let failed = |source| Error::File { path: proofs.trace.join(CHECKPOINT_PATH), source };
         let checkpoint = match log.object(CHECKPOINT_PATH).map_err(failed)? {
             None => None,
             Some(note) => {
-                let verifier = dir.trace_key().verifier();
-                let checkpoint = verify::checkpoint(&mut log.fetch(), verifier)?;
+                let checkpoint = verify::checkpoint(&mut log.fetch(), &proofs.verifier)?;
                 // A note that opens is UTF-8.
                 Some((checkpoint, String::from_utf8_lossy(&note).into_owned()))
             }
         };
-        let key = dir.id_key().clone();
-        Ok(Self { dir: dir.path().to_owned(), key, store, keys, log, checkpoint })
+        let (key, dir) = (proofs.id_key.clone(), proofs.dir.clone());
+        Ok(Self { dir, key, store, keys, log, checkpoint })
+    }
+
+    /// The texts of one contribution's receipts: its own, then its paid payout's; or why there is
+    /// none. Nothing is written.
+    ///
+    /// # Errors
+    /// [`Error`] when rows, keys or tiles fail.
+    pub async fn texts(&self, found: Found) -> Result<Result<Vec<String>, Absent>, Error> {
+        let batch = [found];
+        let (mut made, wanted, keys) = self.want(&batch).await?;
+        let texts = self.prove(&batch, &keys, &wanted)?;
+        let absent = made.pop().and_then(|made| made.paths.err());
+        Ok(match absent {
+            Some(absent) => Err(absent),
+            None => Ok(texts.into_iter().map(|(_, text)| text).collect()),
+        })
     }
 
     /// Writes the receipts of some contributions, one answer each, in their order. A larger batch
@@ -141,6 +191,25 @@ impl<'a> Receipts<'a> {
     /// # Errors
     /// [`Error`] when rows, keys, tiles or files fail.
     pub async fn write(&self, batch: &[Found]) -> Result<Vec<Made>, Error> {
+        let (mut made, wanted, keys) = self.want(batch).await?;
+        let files = self.prove(batch, &keys, &wanted)?;
+        self.note(batch, &wanted)?;
+        self.save(&files)?;
+        for one in &wanted {
+            if let Ok(paths) = &mut made[one.nth].paths {
+                paths.push(one.file.clone());
+                // The contribution's sorts before the payout's.
+                paths.sort_unstable();
+            }
+        }
+        Ok(made)
+    }
+
+    /// Which receipts can be made, in the order of their entries, and with which keys.
+    async fn want(
+        &self,
+        batch: &[Found],
+    ) -> Result<(Vec<Made>, Vec<Wanted>, Vec<Option<DataKey>>), Error> {
         let mut indices = Indices::new(self.store);
         let slots = batch.iter().map(|found| found.submission().data_key).collect();
         let keys = self.keys.keys(slots).await?;
@@ -170,17 +239,7 @@ impl<'a> Receipts<'a> {
             wanted.extend(index.map(|index| self.payout(nth, index, journey, paid)));
         }
         wanted.sort_by_key(|one| one.index);
-        let files = self.prove(batch, &keys, &wanted)?;
-        self.note(batch, &wanted)?;
-        self.save(&files)?;
-        for one in &wanted {
-            if let Ok(paths) = &mut made[one.nth].paths {
-                paths.push(one.file.clone());
-                // The contribution's sorts before the payout's.
-                paths.sort_unstable();
-            }
-        }
-        Ok(made)
+        Ok((made, wanted, keys))
     }
 
     fn covers(&self, index: u64) -> bool {

@@ -16,6 +16,7 @@ mod error;
 mod limits;
 mod link;
 mod members;
+mod register;
 mod rows;
 mod value;
 

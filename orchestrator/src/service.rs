@@ -1,30 +1,39 @@
 //! `gristmill serve`: the node as a service over HTTP.
 
 pub mod access;
+pub mod api_keys;
 pub mod body;
+pub mod changes;
 pub mod endpoints;
 pub mod handlers;
 pub mod intake;
 pub mod limits;
 pub mod metrics;
+pub mod openapi;
 pub mod problem;
 pub mod query;
 pub mod role;
 pub mod router;
 pub mod server;
 mod slots;
+pub mod stages;
 pub mod state;
+mod upkeep;
+pub mod uploads;
 
 use crate::cli;
 use crate::config::Config;
 use crate::definitions;
 use crate::embedded_node::{self, Prepared};
 use crate::opened::{self, Opened};
+use crate::receipts::Proofs;
 use crate::run::{interrupted, node_exit_code, say, store_options};
+use crate::service::api_keys::ApiKeys;
 use crate::service::limits::LAST_ANSWERS;
-use crate::service::state::Service;
+use crate::service::state::{Parts, Service};
 use crate::shared_store;
 use gristmill_actors::node::Fatal;
+use gristmill_actors::ports::StoreError;
 use gristmill_actors::stage::StageType;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -41,6 +50,9 @@ pub enum Error {
     /// Programs or workflows.
     #[error(transparent)]
     Definitions(#[from] definitions::Error),
+    /// The register.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// The node.
     #[error(transparent)]
     Node(#[from] embedded_node::Error),
@@ -74,7 +86,7 @@ impl Error {
             Self::Opened(error) => error.exit_code(),
             Self::Definitions(_) | Self::NoKeys { .. } | Self::Listen { .. } => 2,
             Self::Node(error) => node_exit_code(error),
-            Self::Output(_) => 4,
+            Self::Store(_) | Self::Output(_) => 4,
         }
     }
 }
@@ -91,9 +103,6 @@ pub async fn serve(config: &Config, own: &[StageType], args: &cli::Serve) -> Res
     let address = args.listen.or(config.listen()).unwrap_or(loopback);
     let programs = definitions::load_programs(config.programs_dir())?;
     let workflows = definitions::load_workflows(config.workflows_dir())?;
-    if !address.ip().is_loopback() {
-        return Err(Error::NoKeys { address });
-    }
     let listen = |source| Error::Listen { address, source };
     let listener = server::listen(address).map_err(listen)?;
     let bound = listener.local_addr().map_err(listen)?;
@@ -105,12 +114,21 @@ pub async fn serve(config: &Config, own: &[StageType], args: &cli::Serve) -> Res
         }
         None => Opened::make(data_dir, &config.trace.origin, store_options(config))?,
     };
+    let register = opened.register.clone();
+    let keys = ApiKeys::open(register.clone()).await?;
+    if !address.ip().is_loopback() && keys.is_empty() {
+        return Err(Error::NoKeys { address });
+    }
     let prepared = Prepared::new(config, &opened, programs, &workflows, own)?;
     let (world, ports) = (prepared.world.clone(), prepared.ports.clone());
     let rail = args.rail.as_deref().or(config.rail_url());
     let running = prepared.start(config, &opened, rail).await?;
     let engine = running.node.engine().clone();
-    let service = Arc::new(Service::new(world, ports, opened.log_store(), engine));
+    let (log, proofs) = (opened.log_store(), Proofs::new(&opened.dir, &opened.trace));
+    let media_max = config.media.max_bytes;
+    let parts = Parts { world, ports, log, engine, register, keys, proofs, media_max };
+    let service = Arc::new(Service::new(parts));
+    let upkeep = tokio::spawn(upkeep::run(service.clone(), config.service.upload_hours));
     let (stop, stopped) = watch::channel(false);
     let router = router::router(&service);
     let server = tokio::spawn(server::serve(listener, router, config.service.connections, stopped));
@@ -127,6 +145,7 @@ pub async fn serve(config: &Config, own: &[StageType], args: &cli::Serve) -> Res
     if !running.stop(deadline).await? {
         say("the node did not end in order; the next start looks at what it left");
     }
+    upkeep.abort();
     if stop.send(true).is_err() {
         tracing::debug!("the server ended by itself");
     }

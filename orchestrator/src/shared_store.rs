@@ -10,6 +10,7 @@ use crate::opened::{Error, Opened};
 use crate::redis_store::{Address, Options, RedisStore};
 use gristmill_actors::membership::Place;
 use gristmill_actors::ports::{Clock, ContentIndex, KeyStore, Membership, ShardStore};
+use gristmill_actors::register::Register;
 use gristmill_workflows::id::IdKey;
 use sha2::{Digest, Sha256};
 use std::path::Path;
@@ -77,12 +78,14 @@ pub async fn open(
     let place = Place { members, name, address: address.to_owned() };
     let shards: Arc<dyn ShardStore> = store.clone();
     let content: Arc<dyn ContentIndex> = store.clone();
+    let register: Arc<dyn Register> = store.clone();
     let keys: Arc<dyn KeyStore> = store;
     Ok(Opened {
         dir,
         trace,
         store: shards,
         content,
+        register,
         keys,
         media: Arc::new(media),
         log: Arc::new(log),

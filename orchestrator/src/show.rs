@@ -2,7 +2,7 @@
 
 mod why;
 
-pub use why::why;
+pub use why::{Known, why};
 
 use crate::journeys::{AHEAD_MAX, Definitions, Error, Found, Indices, ahead, stage_name};
 use crate::receipt_check::{micro, minor};
@@ -55,16 +55,17 @@ pub struct Happened {
     pub what: String,
 }
 
-/// Reads everything of one contribution. `workflow` names the workflow of one that has not begun.
+/// Reads everything of one contribution.
 ///
 /// # Errors
 /// [`Error`] when a row cannot be read.
 pub async fn show(
     store: &dyn ShardStore,
-    definitions: &Definitions,
+    known: &Known<'_>,
     found: &Found,
-    workflow: Option<&str>,
 ) -> Result<Shown, Error> {
+    let definitions = known.definitions;
+    let workflow = known.programs.get(found.submission().program.as_str()).copied();
     let mut indices = Indices::new(store);
     let row = Row::of(found, None, workflow, definitions, &mut indices).await?;
     let in_front = match found {
@@ -73,7 +74,7 @@ pub async fn show(
     };
     let submission = found.submission();
     let mut shown = Shown {
-        why: why(definitions, found, &row, in_front),
+        why: why(known, found, &row, in_front),
         row,
         submitted_at: submission.at.rfc3339(),
         task: submission.task.clone(),
@@ -233,20 +234,20 @@ pub struct Listed {
 /// [`Error`] when a row cannot be read.
 pub async fn listed(
     store: &dyn ShardStore,
-    definitions: &Definitions,
+    known: &Known<'_>,
     items: &[Found],
 ) -> Result<Vec<Listed>, Error> {
     let mut indices = Indices::new(store);
     let mut rows = Vec::with_capacity(items.len());
     for found in items {
-        let row = Row::of(found, None, None, definitions, &mut indices).await?;
+        let row = Row::of(found, None, None, known.definitions, &mut indices).await?;
         let in_front = match found {
             // Counted for one, not for each: a listing of a long queue would read it over and over.
             Found::Queued { .. } if items.len() > 1 => AHEAD_MAX,
             Found::Queued { shard, arrival, .. } => ahead(store, *shard, *arrival).await?,
             Found::Journey { .. } => 0,
         };
-        rows.push(Listed { why: why(definitions, found, &row, in_front), row });
+        rows.push(Listed { why: why(known, found, &row, in_front), row });
     }
     Ok(rows)
 }

@@ -1,6 +1,7 @@
 //! The verbs beside `run`: each opens what it needs, prints its result, and says an exit code.
 
 mod check;
+mod keys;
 mod look;
 mod nodes;
 mod quarantine;
@@ -23,6 +24,7 @@ pub(crate) async fn command(command: Command, own: &[StageType]) -> Result<u8, F
         Command::Show { id, place, output } => look::show(&place, &id, output, own).await,
         Command::List(args) => look::list(&args, own).await,
         Command::Quarantine { verb } => quarantine::command(verb, own).await,
+        Command::Keys { verb } => keys::command(verb).await,
         Command::Receipt(args) => look::receipt(args, own).await,
         Command::Trace { verb: cli::Trace::Verify { log, key, output } } => {
             check::trace(&log, &key, output).await

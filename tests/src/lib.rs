@@ -13,6 +13,7 @@ mod poll;
 mod process;
 mod random;
 mod report;
+mod service;
 mod skip;
 mod sound;
 mod syscalls;
@@ -24,6 +25,7 @@ pub use poll::poll_until;
 pub use process::{Gristmill, Output, Process, built, free_port};
 pub use random::Random;
 pub use report::{Amount, Journey, Payout, RejectedLine, Report};
+pub use service::{Answer, Service};
 pub use skip::{has_program, shared, size, skip};
 pub use sound::{
     assert_audited, assert_log_verified, assert_paid_as_reported, paid_once, run_arguments,

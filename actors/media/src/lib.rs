@@ -49,6 +49,13 @@ pub fn measure(bytes: &[u8], expected: Modality, limits: &Limits) -> Result<Meas
     measured.unwrap_or(Err(Error::Undecodable { flaw: Flaw::DecoderPanicked }))
 }
 
+/// The media type that the bytes themselves show; `application/octet-stream` for all that is not
+/// measured here.
+#[must_use]
+pub fn mime(bytes: &[u8]) -> &'static str {
+    sniff::mime(bytes)
+}
+
 fn dispatch(bytes: &[u8], expected: Modality, limits: &Limits) -> Result<Measures, Error> {
     match sniff::sniff(bytes) {
         Kind::Voice(codec) => {

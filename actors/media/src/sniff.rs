@@ -107,6 +107,22 @@ pub(crate) fn sniff(bytes: &[u8]) -> Kind {
     sniff_mp3(bytes).map_or(Kind::Unknown, |start| Kind::Voice(AudioFormat::Mp3 { start }))
 }
 
+/// The media type of `bytes` (IANA), found as [`sniff`] finds the format.
+pub(crate) fn mime(bytes: &[u8]) -> &'static str {
+    match sniff(bytes) {
+        Kind::Voice(AudioFormat::Wav) => "audio/wav",
+        Kind::Voice(AudioFormat::Flac) => "audio/flac",
+        Kind::Voice(AudioFormat::OggVorbis) => "audio/ogg",
+        Kind::Voice(AudioFormat::Mp3 { .. }) => "audio/mpeg",
+        Kind::Image(ImageFormat::Jpeg) => "image/jpeg",
+        Kind::Image(ImageFormat::Png) => "image/png",
+        Kind::Image(ImageFormat::Webp) => "image/webp",
+        Kind::Container(Container::IsoMedia) => "video/mp4",
+        Kind::Container(Container::Matroska) => "video/x-matroska",
+        Kind::Unsupported(_) | Kind::Unknown => "application/octet-stream",
+    }
+}
+
 /// The first page of an Ogg stream holds the header of its first logical stream (RFC 3533).
 fn sniff_ogg(bytes: &[u8]) -> Kind {
     let header = bytes

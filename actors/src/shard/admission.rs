@@ -69,6 +69,9 @@ impl State {
         if self.at_desk.as_ref().is_some_and(Desk::is_exclusive) {
             return;
         }
+        if self.engine.pauses.close_the_entrance() {
+            self.intake_grew = false;
+        }
         let room = self.room();
         let free = self.alone.is_none() && self.intake_grew;
         let alone = self.suspects.front().filter(|_| free).map(|(arrival, _)| *arrival);

@@ -8,9 +8,10 @@ use super::{Error, ShardMessage, State};
 use crate::contribution::tell;
 use crate::engine::Ports;
 use crate::limits;
+use crate::pauses::Pauses;
 use crate::ports::{StoreError, StoredContributor};
 use gristmill_workflows::codec::{self, decode};
-use gristmill_workflows::commit::SequencedRow;
+use gristmill_workflows::commit::{Place, SequencedRow};
 use gristmill_workflows::contributor::Contributor;
 use gristmill_workflows::entry::DataKey;
 use gristmill_workflows::id::{Arrival, ContributionId, ContributorKey, IdKey, ShardId};
@@ -18,10 +19,11 @@ use gristmill_workflows::inbox::Verb;
 use gristmill_workflows::journey::{Journey, State as JourneyState};
 use gristmill_workflows::limits::UNCLEAN_ENDS_TOGETHER_MAX;
 use gristmill_workflows::request::Wait;
-use gristmill_workflows::shard::Chain;
+use gristmill_workflows::shard::{Chain, World};
 use gristmill_workflows::submission::Mark;
 use gristmill_workflows::time::Timestamp;
 use ractor::ActorRef;
+use std::sync::Arc;
 
 /// Something that needs rows.
 #[derive(Debug, Clone)]
@@ -34,6 +36,13 @@ pub enum Desk {
     Horizon,
     /// Journeys that wait for content another holds.
     Claims,
+    /// Journeys that wait at a stage that is no longer paused: some above `after`.
+    Paused {
+        /// Where to look on.
+        after: Option<Arrival>,
+        /// How many may go on.
+        room: usize,
+    },
     /// A withdrawal that begins.
     Withdrawal {
         /// Its inbox item.
@@ -85,6 +94,8 @@ pub struct Stood {
 pub struct Read {
     stood: Vec<Stood>,
     timers: Vec<(Timestamp, Arrival)>,
+    /// Where to look on for journeys that wait at a paused stage.
+    paused_from: Option<Arrival>,
 }
 
 impl State {
@@ -108,6 +119,8 @@ impl State {
             let claims = now.plus_ms(limits::CLAIM_PARK_STANDING_MS);
             let reader = Reader {
                 ports: self.engine.ports.clone(),
+                world: self.engine.world.clone(),
+                pauses: self.engine.pauses.clone(),
                 key: self.engine.world.key.clone(),
                 shard: self.id,
                 until,
@@ -137,10 +150,14 @@ impl State {
 
     pub(super) fn on_read(&mut self, read: Result<Read, StoreError>) -> Result<(), Error> {
         let Some(desk) = self.at_desk.take() else { return Ok(()) };
-        let Read { stood, timers } = read?;
+        let Read { stood, timers, paused_from } = read?;
         match desk {
             Desk::Resume(moving) => self.resume(stood, &moving)?,
             Desk::Wake(_) | Desk::Claims => self.wake(stood)?,
+            Desk::Paused { .. } => {
+                self.looked_at_paused(paused_from);
+                self.wake(stood)?;
+            }
             Desk::Horizon => {
                 self.more_timers = timers.len() == limits::TIMER_BATCH;
                 self.timers.extend(timers);
@@ -281,6 +298,8 @@ impl State {
 
 struct Reader {
     ports: Ports,
+    world: Arc<World>,
+    pauses: Arc<Pauses>,
     key: IdKey,
     shard: ShardId,
     until: Timestamp,
@@ -303,6 +322,11 @@ impl Reader {
             Desk::Claims => {
                 let arrivals = self.claims().await?;
                 read.stood = self.stood(arrivals).await?;
+            }
+            Desk::Paused { after, room } => {
+                let (arrivals, next) = self.paused(*after, *room).await?;
+                read.stood = self.stood(arrivals).await?;
+                read.paused_from = next;
             }
             Desk::Resume(moving) => {
                 let arrivals = moving.iter().map(|(arrival, _)| *arrival).collect();
@@ -337,6 +361,35 @@ impl Reader {
             }
         }
         Ok(waiting)
+    }
+
+    /// Up to `room` journeys that wait at a stage that is not paused now, and where to look on.
+    async fn paused(
+        &self,
+        after: Option<Arrival>,
+        room: usize,
+    ) -> Result<(Vec<Arrival>, Option<Arrival>), StoreError> {
+        let (place, limit) = (Place::Active, limits::STAGE_PAUSED_BATCH);
+        let rows = self.ports.store.list(self.shard, place, after, limit).await?;
+        let mut next = rows.last().filter(|_| rows.len() == limit).map(|(arrival, _)| *arrival);
+        let mut waiting = Vec::new();
+        for (arrival, row) in rows {
+            let journey: Journey = decode(&row).map_err(damaged)?;
+            if !matches!(journey.state, JourneyState::Parked { wait: Wait::StagePaused, .. }) {
+                continue;
+            }
+            let definition = self.world.workflows.get(&journey.workflow);
+            let stage = definition.and_then(|definition| definition.stage(journey.stage));
+            if stage.is_some_and(|stage| self.pauses.holds(stage.signature.name)) {
+                continue;
+            }
+            waiting.push(arrival);
+            if waiting.len() == room {
+                next = Some(arrival);
+                break;
+            }
+        }
+        Ok((waiting, next))
     }
 
     /// A part of a contributor's chain, newest first.

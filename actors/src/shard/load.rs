@@ -29,6 +29,7 @@ pub(super) async fn load(
     let decoded: Option<ShardState> = loaded.state.as_deref().map(decode).transpose()?;
     let machine = Shard::new(shard, engine.world.clone(), decoded.unwrap_or_default());
     let started = engine.ports.clock.now();
+    let paused_from = engine.pauses.ever().then_some(None);
     let mut state = State {
         engine,
         machine,
@@ -56,6 +57,7 @@ pub(super) async fn load(
         timers: BTreeSet::new(),
         timer_set: None,
         more_timers: false,
+        paused_from,
         desk: VecDeque::new(),
         decides: false,
         at_desk: None,

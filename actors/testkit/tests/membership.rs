@@ -62,6 +62,7 @@ impl Town {
             payouts: Arc::new(OnceLock::new()),
             owner,
             window: 64,
+            pauses: std::sync::Arc::default(),
             place: Some(place),
         };
         let profile = RailProfile {

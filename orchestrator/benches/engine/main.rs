@@ -98,6 +98,7 @@ async fn bench(items: u64, folder: &Path) -> Result<(), Box<dyn Error>> {
         owner,
         window,
         place,
+        pauses: Arc::default(),
     };
     let rail = Arc::new(HttpRail::new(&sandbox.url(), sandbox_profile())?);
     let node = Node::start(parts, rail).await?;

@@ -27,4 +27,5 @@ pub const RANGES: &[(&str, i64, i64)] = &[
     ("rail.settle_time_ms", 0, DAY_MS),
     ("rail.max_batch", 1, MAX_BATCH as i64),
     ("service.connections", 16, 100_000),
+    ("service.upload_hours", 1, 8_760),
 ];

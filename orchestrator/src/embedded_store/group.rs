@@ -249,6 +249,25 @@ impl<'a> Group<'a> {
         Ok(Claimed::First)
     }
 
+    /// `Register::swap`.
+    pub(super) fn swap(
+        &mut self,
+        name: &str,
+        expected: Option<&[u8]>,
+        new: Option<Vec<u8>>,
+    ) -> Result<bool, StoreError> {
+        let key = keys::register(name);
+        let stands = self.row(Space::Random, &key)?;
+        if stands.as_deref() != expected {
+            return Ok(false);
+        }
+        match new {
+            Some(row) => self.staged.changes.put(Space::Random, key, row),
+            None => self.staged.changes.remove(Space::Random, key),
+        }
+        Ok(true)
+    }
+
     /// The counters of a shard as the group leaves them.
     fn shard(&mut self, shard: ShardId) -> Result<&mut ShardRow, StoreError> {
         let known = self

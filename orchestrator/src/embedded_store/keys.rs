@@ -46,6 +46,8 @@ pub(super) enum Tag {
     State = 16,
     /// Who handed in a content first (node).
     Content = 17,
+    /// A row of the register.
+    Register = 18,
 }
 
 /// The tag of a lane's items.
@@ -90,6 +92,11 @@ pub(super) fn mark(shard: ShardId, contributor: ContributorKey, position: Arriva
 /// A content by its hash.
 pub(super) fn content(hash: [u8; 32]) -> [u8; 35] {
     join(node(Tag::Content), hash)
+}
+
+/// The key of a register's row, or of the first whose name begins so.
+pub(super) fn register(name: &str) -> Vec<u8> {
+    [&node(Tag::Register)[..], name.as_bytes()].concat()
 }
 
 /// The `N` bytes at an offset of a key; none if the key is not that long.

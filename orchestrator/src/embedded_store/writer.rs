@@ -37,6 +37,8 @@ pub(super) enum Job {
     ClaimContents(Vec<([u8; 32], ContributionId)>, Reply<Vec<Claimed>>),
     /// `ContentIndex::take_over`.
     TakeOver([u8; 32], ContributionId, ContributionId, Reply<Claimed>),
+    /// `Register::swap`: name, what stands, what shall stand.
+    Swap(String, Option<Vec<u8>>, Option<Vec<u8>>, Reply<bool>),
 }
 
 impl Job {
@@ -46,6 +48,7 @@ impl Job {
         match self {
             Self::Claim(..) | Self::Release(..) | Self::TakeOver(..) => 2 * overhead,
             Self::Leases(..) => 0,
+            Self::Swap(name, _, new, _) => name.len() + new.as_ref().map_or(0, Vec::len) + overhead,
             Self::ClaimContents(claims, _) => claims.len() * 2 * overhead,
             Self::Submit(items, _) => items.iter().map(|item| item.item.len() + 3 * overhead).sum(),
             Self::Commit(_, _, commit, _) => commit_bytes(commit),
@@ -182,6 +185,10 @@ impl Stage<'_> {
             }
             Job::ClaimContents(claims, reply) => {
                 let result = group.claim_contents(&claims);
+                self.answer(reply, result)
+            }
+            Job::Swap(name, expected, new, reply) => {
+                let result = group.swap(&name, expected.as_deref(), new);
                 self.answer(reply, result)
             }
             Job::TakeOver(content, from, to, reply) => {

@@ -325,6 +325,25 @@ local function settle(keys, args)
   return answer
 end
 
+-- KEYS[1]: the register. ARGV: name, then two optional rows, each as 0 or 1 and the bytes: what
+-- stands now, and what shall stand. Answers whether it stood so.
+local function swap(keys, args)
+  local rows, names = keys[1] .. ':rows', keys[1] .. ':names'
+  local stands = redis.call('HGET', rows, args[1])
+  local expected = args[2] == '1' and args[3] or false
+  if stands ~= expected then
+    return 0
+  end
+  if args[4] == '1' then
+    redis.call('HSET', rows, args[1], args[5])
+    redis.call('ZADD', names, 0, args[1])
+  else
+    redis.call('HDEL', rows, args[1])
+    redis.call('ZREM', names, args[1])
+  end
+  return 1
+end
+
 local function register(name, callback, flags)
   redis.register_function { function_name = 'gm1_' .. name, callback = callback, flags = flags }
 end
@@ -342,5 +361,6 @@ register('beat', beat, { 'allow-oom' })
 register('leave', leave, { 'allow-oom' })
 register('drain', drain, { 'allow-oom' })
 register('settle', settle, {})
+register('swap', swap, { 'allow-oom' })
 register('page', page, { 'no-writes' })
 register('roster', roster, { 'no-writes' })

@@ -1,7 +1,9 @@
 //! Who may: every request goes through here before its handler sees it. The key is looked up, its
 //! role compared with the endpoint's row, and a permit taken.
 
+use crate::service::body::discard;
 use crate::service::endpoints;
+use crate::service::limits::DISCARDED_BYTES_MAX;
 use crate::service::problem::{Code, Problem};
 use crate::service::role::Caller;
 use crate::service::state::Service;
@@ -31,7 +33,10 @@ pub async fn guard(
             drop(permit);
             answer
         }
-        Err(problem) => problem.into_response(),
+        Err(problem) => {
+            discard(request.into_body(), DISCARDED_BYTES_MAX).await;
+            problem.into_response()
+        }
     }
 }
 

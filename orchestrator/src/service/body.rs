@@ -1,11 +1,12 @@
 //! Bodies of requests, bounded in bytes and in time.
 
 use crate::service::limits::{
-    OBJECT_BYTES_MAX, OBJECT_TIMEOUT, STREAM_BYTES_PER_S, STREAM_TIMEOUT,
+    DISCARD_TIMEOUT, DISCARDED_BYTES_MAX, OBJECT_BYTES_MAX, OBJECT_TIMEOUT, STREAM_BYTES_PER_S,
+    STREAM_TIMEOUT,
 };
 use crate::service::problem::{Code, Problem};
 use axum::body::Body;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 use hyper::HeaderMap;
 use hyper::body::Bytes;
 use hyper::header::CONTENT_TYPE;
@@ -33,13 +34,45 @@ pub fn expect_content(headers: &HeaderMap, types: &[&str]) -> Result<(), Problem
 /// # Errors
 /// A [`Problem`] when it is too long, too slow or broken, or of another type.
 pub async fn object(headers: &HeaderMap, body: Body) -> Result<Bytes, Problem> {
-    expect_content(headers, &["application/json"])?;
-    let collected = Limited::new(body, OBJECT_BYTES_MAX).collect();
+    if let Err(problem) = expect_content(headers, &["application/json"]) {
+        discard(body, DISCARDED_BYTES_MAX).await;
+        return Err(problem);
+    }
+    let mut stream = Stream::new(body);
+    let collected = async {
+        let mut whole = Vec::new();
+        while let Some(piece) = stream.next().await? {
+            if whole.len() + piece.len() > OBJECT_BYTES_MAX {
+                return Ok(None);
+            }
+            whole.extend_from_slice(&piece);
+        }
+        Ok(Some(Bytes::from(whole)))
+    };
     match tokio::time::timeout(OBJECT_TIMEOUT, collected).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large(OBJECT_BYTES_MAX as u64)),
-        Ok(Err(_)) => Err(broken()),
+        Ok(Ok(Some(body))) => Ok(body),
+        Ok(Ok(None)) => {
+            discard(stream.body, DISCARDED_BYTES_MAX).await;
+            Err(too_large(OBJECT_BYTES_MAX as u64))
+        }
+        Ok(Err(problem)) => Err(problem),
         Err(_) => Err(too_slow()),
+    }
+}
+
+/// Reads what a client still sends, up to a bound in bytes and time: one that sends everything
+/// before it reads the answer would else find its connection broken instead.
+pub async fn discard(body: Body, most: u64) {
+    let mut stream = Stream::new(body);
+    let read = async {
+        while let Ok(Some(_)) = stream.next().await {
+            if stream.bytes > most {
+                return;
+            }
+        }
+    };
+    if tokio::time::timeout(DISCARD_TIMEOUT, read).await.is_err() {
+        tracing::trace!("a refused body was not read to its end");
     }
 }
 

@@ -1,11 +1,15 @@
 //! What each endpoint does.
 
+pub mod admin;
 pub mod batch;
 pub mod consents;
 pub mod contributions;
 pub mod health;
+pub mod journey;
+pub mod media;
 pub mod problems;
 pub mod public_log;
+pub mod statement;
 
 use crate::service::problem::{Code, Problem};
 use axum::body::Body;

@@ -6,6 +6,7 @@ use crate::intake::{grant_identity, grant_reused, reused};
 use crate::manifest::{Consent, Contribution, Line, Withdraw};
 use crate::service::problem::{Code, Problem};
 use crate::service::state::Service;
+use crate::service::uploads;
 use gristmill_actors::ports::{Intake as Item, Submitted};
 use gristmill_workflows::codec::encode;
 use gristmill_workflows::id::{ContributionId, ShardId};
@@ -150,11 +151,25 @@ impl Step<'_> {
         }
     }
 
-    /// What has to be looked at: grants that are to be taken back.
+    /// What has to be looked at: grants that are to be taken back, and media.
     async fn look(&mut self) -> Result<(), Problem> {
         let mut given = HashSet::new();
         let mut ready = Vec::with_capacity(self.ready.len());
-        for (nth, one) in std::mem::take(&mut self.ready) {
+        for (nth, mut one) in std::mem::take(&mut self.ready) {
+            if let What::Contribution { contribution, .. } = &one.item
+                && contribution.sha256.is_some()
+            {
+                match self.look_at_media(&mut one).await? {
+                    Some(answer) => {
+                        self.answers[nth] = Some(answer);
+                        continue;
+                    }
+                    None => {
+                        ready.push((nth, one));
+                        continue;
+                    }
+                }
+            }
             if let What::Consent(_) = &one.item {
                 given.extend(one.identity.map(|(name, _)| name));
             }
@@ -177,6 +192,49 @@ impl Step<'_> {
         Ok(())
     }
 
+    /// A contribution with media is looked up first: a repeat imports nothing, and revives nothing
+    /// that was destroyed. An answer, if it is not to be made durable.
+    async fn look_at_media(&self, one: &mut Ready) -> Result<Option<Answer>, Problem> {
+        let service = self.service;
+        let What::Contribution { id, contribution, media, slot } = &mut one.item else {
+            return Ok(None);
+        };
+        let Some(sha256) = contribution.sha256 else { return Ok(None) };
+        let id = *id;
+        let known = service.ports.store.find(one.shard, vec![id.mac]).await?;
+        if let Some((_, body)) = known.into_iter().next().flatten() {
+            let same = body == contribution.body;
+            let repeat = Ok(Durable::Contribution { id, repeated: true });
+            return Ok(Some(if same { repeat } else { Err(reused().into()) }));
+        }
+        let whose = service.world.key.contributor(&contribution.contributor);
+        let bytes = match service.uploads.take(whose, &sha256, id).await {
+            Err(problem) if problem.code == Code::MediaMissing => return Ok(Some(Err(problem))),
+            Err(problem) => return Err(problem),
+            Ok(uploads::Media::Own { slot: own, bytes }) => {
+                *slot = Some(own);
+                bytes
+            }
+            Ok(uploads::Media::Copy { from, bytes }) => {
+                let own = service.slots.take(one.shard, 1).await?.pop();
+                let no_slot = || Problem::new(Code::Internal, "the key store gave no slot");
+                let own = own.ok_or_else(no_slot)?;
+                match service.uploads.copy(from, own).await {
+                    Err(problem) if problem.code == Code::MediaMissing => {
+                        service.slots.give_back(one.shard, vec![own]);
+                        return Ok(Some(Err(problem)));
+                    }
+                    copied => copied?,
+                }
+                *slot = Some(own);
+                bytes
+            }
+        };
+        *media = Some(Media { sha256, bytes });
+        service.ports.content.claim(vec![(sha256, id)]).await?;
+        Ok(None)
+    }
+
     async fn write(&mut self) -> Result<(), Problem> {
         if self.ready.is_empty() {
             return Ok(());
@@ -184,9 +242,13 @@ impl Step<'_> {
         self.take_slots().await?;
         let (mut items, mut places) = (Vec::new(), Vec::new());
         let mut shards = BTreeSet::new();
+        let mut taken_back = BTreeSet::new();
         for (nth, one) in std::mem::take(&mut self.ready) {
             let shard = one.shard;
             shards.insert(shard);
+            if let What::Withdrawal(withdraw, _) = &one.item {
+                taken_back.insert(withdraw.contributor.clone());
+            }
             let (item, durable, slot) = self.item(one)?;
             items.push(item);
             places.push((nth, shard, durable, slot));
@@ -194,6 +256,13 @@ impl Step<'_> {
         let submitted = self.service.ports.store.submit(items).await?;
         for shard in shards {
             self.service.engine.notify(shard);
+        }
+        for contributor in taken_back {
+            let whose = self.service.world.key.contributor(&contributor);
+            if let Err(problem) = self.service.uploads.forget(whose).await {
+                // The withdrawal stands; the sweep destroys what is left.
+                tracing::warn!(code = problem.code.word(), "uploads were not all destroyed");
+            }
         }
         let mut unused: BTreeMap<ShardId, Vec<u64>> = BTreeMap::new();
         for ((nth, shard, durable, slot), submitted) in places.into_iter().zip(submitted) {
@@ -234,9 +303,11 @@ impl Step<'_> {
             What::Contribution { id, contribution, media, slot } => {
                 let no_slot = || Problem::new(Code::Internal, "the key store gave no slot");
                 let slot = slot.ok_or_else(no_slot)?;
+                // A slot with a blob in it is never given to another.
+                let free = media.is_none().then_some(slot);
                 let submission = items::submission(id, contribution, media, slot, self.now);
                 let durable = Durable::Contribution { id, repeated: false };
-                (inbox::Item::Contribution(submission), None, durable, Some(slot))
+                (inbox::Item::Contribution(submission), None, durable, free)
             }
             What::Consent(consent) => {
                 let durable = Durable::Consent { grant: consent.grant.clone() };

@@ -6,6 +6,10 @@ use std::time::Duration;
 pub const OBJECT_BYTES_MAX: usize = 64 * 1024;
 /// Longest time for such a body.
 pub const OBJECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Bytes of a refused body that are read, so that its sender reads the answer.
+pub const DISCARDED_BYTES_MAX: u64 = 1 << 20;
+/// How long a refused body is read.
+pub const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
 /// Lines of one batch.
 pub const BATCH_LINES_MAX: u64 = 20_000;
 /// Lines that are made durable in one step.
@@ -42,6 +46,21 @@ pub const PAGE_ITEMS_MAX: usize = 1_000;
 pub const REASON_BYTES_MAX: usize = 512;
 /// Slots of data keys that are taken in one call, per shard.
 pub const SLOTS_AHEAD: usize = 256;
+
+/// Most API keys.
+pub const KEYS_MAX: usize = 10_000;
+/// Uploads read at once.
+pub const UPLOADS_PAGE: usize = 256;
+/// Bytes of all uploads under way.
+pub const UPLOADS_BYTES_MAX: usize = 512 << 20;
+/// Journeys that one call of an operator tells.
+pub const CHOSEN_MAX: usize = 1_000;
+/// Journeys of a contributor that a statement counts; of more it counts the newest.
+pub const STATEMENT_JOURNEYS_MAX: usize = 10_000;
+/// How often what other nodes wrote into the register is read.
+pub const REFRESH_EVERY: Duration = Duration::from_secs(1);
+/// How often uploads that nobody named are looked for.
+pub const UPLOADS_SWEEP_EVERY: Duration = Duration::from_secs(600);
 
 const _: () = assert!(STEP_LINES <= SLOTS_AHEAD * 64);
 const _: () = assert!(PAGE_ITEMS <= PAGE_ITEMS_MAX);

@@ -44,6 +44,8 @@ pub enum Code {
     NotAccepted,
     NotPublished,
     Erased,
+    NotPaused,
+    AlreadyAccepted,
     InboxFull,
     Busy,
     Draining,
@@ -144,6 +146,10 @@ pub const TABLE: &[Row] = &[
     row(Code::Erased, "erased", 410, false, "Erased",
         "Consent was taken back and the data key destroyed: nobody can open what the log commits \
          to. The log's own proof stays valid."),
+    row(Code::NotPaused, "not_paused", 409, false, "The journey is not paused",
+        "Only a paused journey can be retried or rejected."),
+    row(Code::AlreadyAccepted, "already_accepted", 409, false, "The contribution was accepted",
+        "What was accepted is owed: it can be retried, but not rejected."),
     row(Code::InboxFull, "inbox_full", 429, true, "The shard's inbox is full",
         "As many contributions wait as `store.high_water` allows. Nothing was taken; try again \
          after `Retry-After`. Withdrawals, consents and operator commands always pass."),
@@ -331,6 +337,31 @@ impl From<crate::journeys::Error> for Problem {
                 internal()
             }
         }
+    }
+}
+
+impl From<crate::receipts::Error> for Problem {
+    fn from(error: crate::receipts::Error) -> Self {
+        match error {
+            crate::receipts::Error::Journeys(error) => error.into(),
+            crate::receipts::Error::Store(error) => error.into(),
+            error => {
+                tracing::error!(%error, "a receipt could not be made");
+                internal()
+            }
+        }
+    }
+}
+
+impl From<crate::receipts::Absent> for Problem {
+    fn from(absent: crate::receipts::Absent) -> Self {
+        use crate::receipts::Absent;
+        let code = match absent {
+            Absent::NotAccepted => Code::NotAccepted,
+            Absent::NotPublished => Code::NotPublished,
+            Absent::Erased => Code::Erased,
+        };
+        Self::new(code, absent.to_string())
     }
 }
 

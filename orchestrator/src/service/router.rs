@@ -1,7 +1,9 @@
 //! Paths and their handlers.
 
 use crate::service::access;
-use crate::service::handlers::{batch, consents, contributions, health, problems, public_log};
+use crate::service::handlers::{
+    admin, batch, consents, contributions, health, journey, media, problems, public_log, statement,
+};
 use crate::service::problem::{Code, Problem};
 use crate::service::state::Service;
 use axum::Router;
@@ -16,6 +18,7 @@ pub fn router(service: &Arc<Service>) -> Router {
     Router::new()
         .route("/livez", get(health::livez))
         .route("/readyz", get(health::readyz))
+        .route("/openapi.json", get(problems::openapi))
         .route("/metrics", get(health::metrics))
         .route("/problems/{code}", get(problems::page))
         .route("/trace/{*path}", get(public_log::object))
@@ -24,11 +27,30 @@ pub fn router(service: &Arc<Service>) -> Router {
         .route("/v1/contributions", get(contributions::list).post(contributions::submit))
         .route("/v1/contributions:batch", post(batch::submit))
         .route("/v1/contributions/{id}", get(contributions::get))
+        .route("/v1/contributions/{id}/receipt", get(journey::receipt))
+        .route("/v1/contributions/{id}/signals/{name}", post(journey::signal))
+        .route("/v1/contributors/{contributor}/statement", get(statement::statement))
+        .route("/v1/media", post(media::upload))
+        .merge(admin_routes())
         .route_layer(guard)
         .fallback(nothing_here)
         .method_not_allowed_fallback(other_method)
         .layer(DefaultBodyLimit::disable())
         .with_state(service.clone())
+}
+
+fn admin_routes() -> Router<Arc<Service>> {
+    Router::new()
+        .route("/v1/admin/stages", get(admin::list_stages))
+        .route("/v1/admin/stages/{stage}/pause", post(admin::pause_stage))
+        .route("/v1/admin/stages/{stage}/resume", post(admin::resume_stage))
+        .route("/v1/admin/quarantine", get(admin::list_quarantine))
+        .route("/v1/admin/quarantine:retry", post(admin::retry))
+        .route("/v1/admin/quarantine:reject", post(admin::reject))
+        .route("/v1/admin/withdrawals", post(admin::withdraw))
+        .route("/v1/admin/audit", get(admin::audit))
+        .route("/v1/admin/keys", get(admin::list_keys).post(admin::make_key))
+        .route("/v1/admin/keys/{key}/revoke", post(admin::revoke_key))
 }
 
 async fn nothing_here() -> Problem {

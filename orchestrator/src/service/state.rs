@@ -1,12 +1,18 @@
 //! What the handlers share. All of it is ports and handles: it does not matter which store is
 //! behind them, nor which node runs the journeys.
 
-use crate::service::limits::{BATCHES_MAX, REQUESTS_MAX};
+use crate::receipts::Proofs;
+use crate::service::api_keys::ApiKeys;
+use crate::service::changes::Changes;
+use crate::service::limits::{BATCHES_MAX, REQUESTS_MAX, UPLOADS_BYTES_MAX};
 use crate::service::problem::{Code, Problem};
 use crate::service::role::Caller;
 use crate::service::slots::Slots;
+use crate::service::uploads::Uploads;
+use crate::show::Known;
 use gristmill_actors::engine::{Engine, Ports};
 use gristmill_actors::ports::{LogStore, StoreError};
+use gristmill_actors::register::Register;
 use gristmill_workflows::shard::World;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,14 +28,54 @@ pub struct Service {
     pub log: Arc<dyn LogStore>,
     /// The node's actors.
     pub engine: Arc<Engine>,
+    /// Small rows: pauses, keys, uploads, changes.
+    pub register: Arc<dyn Register>,
+    /// API keys.
+    pub keys: ApiKeys,
+    /// What operators changed.
+    pub changes: Changes,
+    /// Media that waits for its contribution.
+    pub uploads: Uploads,
+    /// The log's verifier, for receipts.
+    pub proofs: Proofs,
+    /// Largest upload, in bytes.
+    pub media_max: u64,
     /// Data keys that are not given out yet.
     pub(super) slots: Slots,
     /// Requests under way.
     pub(super) requests: Semaphore,
+    /// Bytes of uploads under way.
+    pub(super) upload_bytes: Semaphore,
     /// Batches under way.
     pub(super) batches: Arc<Semaphore>,
     draining: AtomicBool,
     failed: AtomicBool,
+}
+
+/// What a service is made of.
+pub struct Parts {
+    /// Programs, workflows and the key for ids.
+    pub world: Arc<World>,
+    /// Stores and clock.
+    pub ports: Ports,
+    /// The public log's objects.
+    pub log: Arc<dyn LogStore>,
+    /// The node's actors.
+    pub engine: Arc<Engine>,
+    /// Small rows.
+    pub register: Arc<dyn Register>,
+    /// API keys.
+    pub keys: ApiKeys,
+    /// What receipts are made with.
+    pub proofs: Proofs,
+    /// Largest upload, in bytes.
+    pub media_max: u64,
+}
+
+impl std::fmt::Debug for Parts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Parts")
+    }
 }
 
 impl std::fmt::Debug for Service {
@@ -41,31 +87,40 @@ impl std::fmt::Debug for Service {
 impl Service {
     /// A service over a node that runs.
     #[must_use]
-    pub fn new(
-        world: Arc<World>,
-        ports: Ports,
-        log: Arc<dyn LogStore>,
-        engine: Arc<Engine>,
-    ) -> Self {
+    pub fn new(parts: Parts) -> Self {
+        let Parts { world, ports, log, engine, register, keys, proofs, media_max } = parts;
         Self {
             slots: Slots::new(ports.keys.clone()),
+            changes: Changes::new(register.clone(), ports.clock.clone()),
+            uploads: Uploads::new(register.clone(), ports.clone()),
             world,
             ports,
             log,
             engine,
+            register,
+            keys,
+            proofs,
+            media_max,
             requests: Semaphore::new(REQUESTS_MAX),
+            upload_bytes: Semaphore::new(UPLOADS_BYTES_MAX),
             batches: Arc::new(Semaphore::new(BATCHES_MAX)),
             draining: AtomicBool::new(false),
             failed: AtomicBool::new(false),
         }
     }
 
+    /// What sentences on journeys rest on.
+    #[must_use]
+    pub fn known(&self) -> Known<'_> {
+        Known { paused: self.engine.pauses.stages(), runs: true, ..Known::of(&self.world) }
+    }
+
     /// Who calls, by the key given.
     ///
     /// # Errors
     /// The [`Problem`] to answer with when a key is needed and this is none.
-    pub fn caller(&self, _given: Option<&str>) -> Result<Caller, Problem> {
-        Ok(Caller::open())
+    pub fn caller(&self, given: Option<&str>) -> Result<Caller, Problem> {
+        self.keys.caller(given, self.ports.clock.now())
     }
 
     /// From now on nothing is taken in.

@@ -8,7 +8,10 @@ use gristmill_workflows::request::{Cause, Reason, Wait};
 
 async fn shown(town: &Town, id: ContributionId) -> Shown {
     let found = find(&town.store, &[id]).await.unwrap().pop().unwrap().unwrap();
-    show(&town.store, &Definitions::new(), &found, Some("engine")).await.unwrap()
+    let definitions = Definitions::new();
+    let programs = [("engine", "engine")].into();
+    let known = Known { programs, ..Known::standing(&definitions) };
+    show(&town.store, &known, &found).await.unwrap()
 }
 
 #[tokio::test]
@@ -102,7 +105,7 @@ async fn a_listing_is_one_line_a_row() {
     let id = town.journey("kr-1", "2", |journey| journey.state = State::Withdrawn).await;
     let found = find(&town.store, &[id]).await.unwrap();
     let found: Vec<Found> = found.into_iter().flatten().collect();
-    let rows = listed(&town.store, &Definitions::new(), &found).await.unwrap();
+    let rows = listed(&town.store, &Known::standing(&Definitions::new()), &found).await.unwrap();
     let lines = table(&rows);
     assert_eq!(lines.len(), 2);
     assert!(lines[1].starts_with(&id.to_string()) && lines[1].contains("withdrawn"), "{lines:?}");

@@ -5,23 +5,71 @@ use crate::report_row::Row;
 use gristmill_workflows::definition::Effect;
 use gristmill_workflows::journey::{EventKind, Journey, PayoutState, State};
 use gristmill_workflows::request::{Cause, Wait};
+use gristmill_workflows::shard::World;
 use gristmill_workflows::time::Timestamp;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// What is known beside a row.
+#[derive(Debug, Clone)]
+pub struct Known<'a> {
+    /// Workflows.
+    pub definitions: &'a Definitions,
+    /// The workflow's name by program.
+    pub programs: BTreeMap<&'a str, &'a str>,
+    /// Stages that an operator paused.
+    pub paused: Arc<BTreeSet<String>>,
+    /// A node runs.
+    pub runs: bool,
+}
+
+impl<'a> Known<'a> {
+    /// Of a store without a node, and with nothing paused.
+    #[must_use]
+    pub fn standing(definitions: &'a Definitions) -> Self {
+        let (programs, paused) = (BTreeMap::new(), Arc::default());
+        Self { definitions, programs, paused, runs: false }
+    }
+
+    /// Of a world whose programs name their workflows.
+    #[must_use]
+    pub fn of(world: &'a World) -> Self {
+        let programs = world.programs.iter();
+        let programs = programs.map(|(id, program)| (id.as_str(), program.workflow.as_str()));
+        Self { programs: programs.collect(), ..Self::standing(&world.workflows) }
+    }
+
+    /// The paused stage that a queued contribution would begin with.
+    fn entrance(&self, row: &Row) -> Option<&'static str> {
+        let workflow = self.programs.get(row.program.as_str())?;
+        let versions = self.definitions.iter().filter(|(pin, _)| *pin.name == **workflow);
+        let (_, newest) = versions.max_by_key(|(pin, _)| pin.version)?;
+        let stage = newest.stages.first()?.signature.name;
+        self.paused.contains(stage).then_some(stage)
+    }
+}
 
 /// The sentence. `in_front` is how many items wait in front of a queued one, [`AHEAD_MAX`] if that
 /// was not counted to the end.
 #[must_use]
-pub fn why(definitions: &Definitions, found: &Found, row: &Row, in_front: usize) -> String {
+pub fn why(known: &Known<'_>, found: &Found, row: &Row, in_front: usize) -> String {
     match found {
-        Found::Queued { .. } => match in_front {
-            0 => "queued: next of its shard once a node runs".to_owned(),
-            AHEAD_MAX.. => "queued in its shard's inbox until a node takes it up".to_owned(),
-            one_by_one => format!("queued behind {one_by_one} others of its shard"),
+        Found::Queued { .. } => match (known.entrance(row), in_front) {
+            (Some(stage), _) => {
+                format!("queued: an operator paused stage `{stage}`, with which it begins")
+            }
+            (None, 0) if known.runs => "queued: next of its shard".to_owned(),
+            (None, 0) => "queued: next of its shard once a node runs".to_owned(),
+            (None, AHEAD_MAX..) => {
+                "queued in its shard's inbox until a node takes it up".to_owned()
+            }
+            (None, one_by_one) => format!("queued behind {one_by_one} others of its shard"),
         },
-        Found::Journey { journey, .. } => of_journey(definitions, journey, row),
+        Found::Journey { journey, .. } => of_journey(known, journey, row),
     }
 }
 
-fn of_journey(definitions: &Definitions, journey: &Journey, row: &Row) -> String {
+fn of_journey(known: &Known<'_>, journey: &Journey, row: &Row) -> String {
     let stage = row.stage.unwrap_or("the end");
     match &journey.state {
         State::Settled => settled(journey, row),
@@ -45,7 +93,7 @@ fn of_journey(definitions: &Definitions, journey: &Journey, row: &Row) -> String
             let waits = waits(*wait, *until, signal.as_deref(), journey.attempts);
             format!("parked at stage `{stage}`{since}: {waits}")
         }
-        State::Moving => moving(definitions, journey, stage),
+        State::Moving => moving(known, journey, stage),
     }
 }
 
@@ -80,14 +128,16 @@ fn waits(wait: Wait, until: Option<Timestamp>, signal: Option<&str>, failed: u16
         }
         Wait::Slots => "waits for a place in the stage's pool".to_owned(),
         Wait::Rate => format!("waits for the stage's rate{until}"),
-        Wait::StagePaused => "an operator paused the stage".to_owned(),
+        Wait::StagePaused => {
+            "an operator paused the stage; it goes on when the stage is resumed".to_owned()
+        }
         Wait::ShardMoving => "its shard is between two nodes".to_owned(),
         Wait::Store => "waits for a commit or the log".to_owned(),
     }
 }
 
-fn moving(definitions: &Definitions, journey: &Journey, stage: &str) -> String {
-    let definition = definitions.get(&journey.workflow);
+fn moving(known: &Known<'_>, journey: &Journey, stage: &str) -> String {
+    let definition = known.definitions.get(&journey.workflow);
     let due = definition.map(|definition| definition.stage(journey.stage));
     let waits = match due {
         Some(None) => true,
@@ -102,6 +152,7 @@ fn moving(definitions: &Definitions, journey: &Journey, stage: &str) -> String {
             format!("moving: waits for the rail's answer at stage `{stage}`")
         }
         Some(PayoutState::Fixed) => format!("moving: its payout is fixed, due at stage `{stage}`"),
+        _ if known.runs => format!("moving: stage `{stage}` is due or under way"),
         _ => format!("moving: stage `{stage}` is due when a node runs"),
     }
 }

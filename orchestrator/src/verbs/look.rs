@@ -8,7 +8,7 @@ use crate::log_folder;
 use crate::receipt_check;
 use crate::receipts::Receipts;
 use crate::run::say;
-use crate::show;
+use crate::show::{self, Known};
 use gristmill_actors::stage::StageType;
 use gristmill_workflows::id::ContributionId;
 use gristmill_workflows::request::Cause;
@@ -35,10 +35,9 @@ pub(super) async fn show(
     let stood = Stood::open(place, own)?;
     let found = find(&stood, id).await?;
     let world = &stood.prepared.world;
-    let program = world.programs.get(&found.submission().program);
-    let workflow = program.map(|program| program.workflow.as_str());
+    let known = Known::of(world);
     let store = &*stood.prepared.ports.store;
-    let shown = show::show(store, &world.workflows, &found, workflow).await;
+    let shown = show::show(store, &known, &found).await;
     let shown = shown.map_err(|error| failed(&error))?;
     answer(output, &shown, &shown.lines())?;
     Ok(0)
@@ -68,7 +67,7 @@ pub(super) async fn list_with(
     let definitions = &stood.prepared.world.workflows;
     let page = journeys::list(store, definitions, &filter, None, args.limit).await;
     let page = page.map_err(|error| failed(&error))?;
-    let rows = show::listed(store, definitions, &page.items).await;
+    let rows = show::listed(store, &Known::of(&stood.prepared.world), &page.items).await;
     let rows = rows.map_err(|error| failed(&error))?;
     answer(args.output, &rows, &show::table(&rows))?;
     if page.next.is_some() {

@@ -181,6 +181,8 @@ impl Shard {
         let due = match &self.journey(arrival).unwrap_or(&journey).state {
             // Whoever holds the content may have been decided at any time.
             State::Parked { wait: Wait::ContentClaim, .. } => true,
+            // The stage may have been let go on at any time; who runs it looks.
+            State::Parked { wait: Wait::StagePaused, .. } => true,
             State::Parked { until, .. } => until.is_some_and(|until| until <= now),
             State::Moving => self.journey(arrival).is_none(),
             State::Paused { .. } | State::Settled | State::Rejected(_) | State::Withdrawn => false,

@@ -148,7 +148,8 @@ impl Fleet {
             address: String::new(),
         });
         let rail = RailWire { wire, rail: sim.rail.clone() };
-        let parts = Parts { world, registry, ports, log, payouts, owner, window, place };
+        let pauses = Arc::default();
+        let parts = Parts { world, registry, ports, log, payouts, owner, window, pauses, place };
         let node = Node::start(parts, Arc::new(rail)).await?;
         Ok(Running { process, node, clock })
     }

@@ -83,10 +83,7 @@ pub async fn get(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let found = visible(&service, &caller, path_id(path)?).await?;
-    let program = service.world.programs.get(&found.submission().program);
-    let workflow = program.map(|program| program.workflow.as_str());
-    let store = &*service.ports.store;
-    let shown = show::show(store, &service.world.workflows, &found, workflow).await?;
+    let shown = show::show(&*service.ports.store, &service.known(), &found).await?;
     if wants_text(&headers) {
         return Ok(text(StatusCode::OK, shown.lines().join("\n") + "\n"));
     }
@@ -166,7 +163,7 @@ pub async fn page(
     }
     let (store, definitions) = (&*service.ports.store, &service.world.workflows);
     let page = journeys::list(store, definitions, filter, after, size).await?;
-    let items = show::listed(store, definitions, &page.items).await?;
+    let items = show::listed(store, &service.known(), &page.items).await?;
     if wants_text(headers) {
         return Ok(text(StatusCode::OK, show::table(&items).join("\n") + "\n"));
     }

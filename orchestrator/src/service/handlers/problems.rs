@@ -1,6 +1,8 @@
-//! A page a code, where a problem's `type` points.
+//! What the service says of itself: its description, and a page a problem's code, where the
+//! problem's `type` points.
 
-use super::{PathText, path_text, text};
+use super::{PathText, json, path_text, text};
+use crate::service::openapi;
 use crate::service::problem::{Problem, TABLE};
 use axum::response::Response;
 use hyper::StatusCode;
@@ -25,4 +27,9 @@ pub async fn page(path: PathText) -> Result<Response, Problem> {
         row.page
     );
     Ok(text(StatusCode::OK, page))
+}
+
+/// `GET /openapi.json`
+pub async fn openapi() -> Result<Response, Problem> {
+    json(StatusCode::OK, &openapi::description())
 }
