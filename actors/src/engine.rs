@@ -1,6 +1,7 @@
 //! What the actors of one node share.
 
 use crate::contribution;
+use crate::metrics::Metrics;
 use crate::pauses::Pauses;
 use crate::payouts::PayoutMessage;
 use crate::pool::PoolMessage;
@@ -96,6 +97,8 @@ pub struct Engine {
     pub counters: Counters,
     /// Stages that an operator paused.
     pub pauses: Arc<Pauses>,
+    /// For Prometheus.
+    pub metrics: Arc<Metrics>,
     /// Since it was last looked at, a journey began to wait for content whose holder stands.
     pub(crate) claims_wait: AtomicBool,
     /// The node is being stopped.

@@ -8,7 +8,6 @@ pub mod endpoints;
 pub mod handlers;
 pub mod intake;
 pub mod limits;
-pub mod metrics;
 pub mod openapi;
 pub mod problem;
 pub mod query;
@@ -35,6 +34,7 @@ use crate::shared_store;
 use gristmill_actors::node::Fatal;
 use gristmill_actors::ports::StoreError;
 use gristmill_actors::stage::StageType;
+use gristmill_actors::survey;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -120,10 +120,14 @@ pub async fn serve(config: &Config, own: &[StageType], args: &cli::Serve) -> Res
         return Err(Error::NoKeys { address });
     }
     let prepared = Prepared::new(config, &opened, programs, &workflows, own)?;
-    let (world, ports) = (prepared.world.clone(), prepared.ports.clone());
+    let world = prepared.world.clone();
     let rail = args.rail.as_deref().or(config.rail_url());
     let running = prepared.start(config, &opened, rail).await?;
     let engine = running.node.engine().clone();
+    // The node's ports: what the store refuses is counted there.
+    let ports = engine.ports.clone();
+    let surveyed = engine.clone();
+    let survey = tokio::spawn(async move { survey::repeat(&surveyed).await });
     let (log, proofs) = (opened.log_store(), Proofs::new(&opened.dir, &opened.trace));
     let media_max = config.media.max_bytes;
     let parts = Parts { world, ports, log, engine, register, keys, proofs, media_max };
@@ -141,6 +145,7 @@ pub async fn serve(config: &Config, own: &[StageType], args: &cli::Serve) -> Res
         Some(_) => service.fail(),
         None => service.drain(),
     }
+    survey.abort();
     let deadline = Duration::from_millis(config.node.stop_deadline_ms);
     if !running.stop(deadline).await? {
         say("the node did not end in order; the next start looks at what it left");
