@@ -14,6 +14,11 @@
 mod ending;
 mod leases;
 
+mod fatal;
+
+pub use fatal::Fatal;
+use fatal::fatal;
+
 use crate::engine::{Counters, Engine, PayoutSlot, Ports};
 use crate::limits;
 use crate::membership::{self, Holdings, MembershipActor, MembershipMessage, Place};
@@ -21,7 +26,6 @@ use crate::metrics::{self, Metrics};
 use crate::pauses::Pauses;
 use crate::payouts::{self, PayoutBatcher};
 use crate::pool::{self, StagePool};
-use crate::ports::StoreError;
 use crate::rail::Rail;
 use crate::registry::Registry;
 use crate::shard::{self, ShardActor, ShardMessage, ShardStatus};
@@ -51,28 +55,6 @@ pub(crate) enum NodeMessage {
     CutOff(ShardId),
     /// Hand everything over.
     Drain,
-}
-
-/// What ended a node that nobody stopped.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Fatal {
-    /// The store failed or is damaged.
-    #[error(transparent)]
-    Store(StoreError),
-    /// The log failed or differs.
-    #[error("the public log: {detail}")]
-    Log {
-        /// What was met.
-        detail: String,
-        /// The disk is full.
-        full: bool,
-    },
-    /// An actor that nothing can replace ended.
-    #[error("an actor of the node ended: {detail}")]
-    Actor {
-        /// Which, and how.
-        detail: String,
-    },
 }
 
 /// What a node is made of.
@@ -266,6 +248,11 @@ impl State {
         if let Some(fatal) = fatal(error) {
             return self.end(fatal);
         }
+        if let Some(shard::Error::Breach(breach)) = error.downcast_ref()
+            && self.membership.is_none()
+        {
+            return self.end(Fatal::Breach(breach.clone()));
+        }
         if self.is_lost(error) {
             return self.tell_membership(MembershipMessage::Gone(shard));
         }
@@ -296,18 +283,6 @@ impl State {
             shown.get_or_insert(fatal);
             first
         });
-    }
-}
-
-fn fatal(error: &ActorProcessingErr) -> Option<Fatal> {
-    match error.downcast_ref::<shard::Error>()? {
-        shard::Error::Store(error @ (StoreError::Failed { .. } | StoreError::Damaged { .. })) => {
-            Some(Fatal::Store(error.clone()))
-        }
-        shard::Error::Codec(error) => {
-            Some(Fatal::Store(StoreError::Damaged { detail: error.to_string() }))
-        }
-        shard::Error::Store(_) | shard::Error::Broken | shard::Error::Log(_) => None,
     }
 }
 

@@ -45,7 +45,7 @@ pub enum Invariant {
 }
 
 impl Invariant {
-    /// All of them.
+    /// All of them, in their order.
     pub const ALL: [Self; 12] = [
         Self::NothingLost,
         Self::OneEntry,
@@ -61,8 +61,25 @@ impl Invariant {
         Self::Visible,
     ];
 
-    /// Its name, as the audit writes it.
-    pub fn as_str(self) -> &'static str {
+    /// `I1` to `I12`.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        self.words().0
+    }
+
+    /// What it promises, in a few words.
+    #[must_use]
+    pub fn promise(self) -> &'static str {
+        self.words().1
+    }
+
+    fn words(self) -> (&'static str, &'static str) {
+        self.as_str().split_once(' ').unwrap_or((self.as_str(), ""))
+    }
+
+    /// Its number and what it promises.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::NothingLost => "I1 nothing lost",
             Self::OneEntry => "I2 one entry",
@@ -77,5 +94,22 @@ impl Invariant {
             Self::Contained => "I11 contained",
             Self::Visible => "I12 visible",
         }
+    }
+}
+
+/// An invariant that would not hold any more if something were committed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}: {detail}", invariant.as_str())]
+pub struct Breach {
+    /// Which.
+    pub invariant: Invariant,
+    /// What was found, without personal data.
+    pub detail: String,
+}
+
+impl Breach {
+    /// A breach with what was found.
+    pub(crate) fn new(invariant: Invariant, detail: impl Into<String>) -> Self {
+        Self { invariant, detail: detail.into() }
     }
 }

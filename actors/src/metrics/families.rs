@@ -40,6 +40,7 @@ const RESTARTS: [(&str, &str); 6] = [
     ("shard", "log"),
     ("shard", "panic"),
     ("shard", "store"),
+    ("shard", "invariant"),
     ("shard", "withdrawal"),
 ];
 
