@@ -260,6 +260,10 @@ impl State {
                 (false, true) => log.catch_up().await,
                 (false, false) => match log.catch_up().await {
                     Ok(()) => log.follow().await.map(drop),
+                    Err(trace_log::Error::Superseded { .. }) => {
+                        // It slept while others published, and took away what they published.
+                        reopen(&log).await.map(|reopened| log = reopened)
+                    }
                     Err(error) => Err(error),
                 },
             };

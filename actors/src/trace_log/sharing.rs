@@ -28,11 +28,20 @@ impl TraceLog {
     /// Takes up what other writers have sequenced.
     ///
     /// # Errors
-    /// [`Error::Chain`] or [`Error::Store`]; open the log anew.
+    /// [`Error::Superseded`] if what follows was published and taken away since, [`Error::Chain`] or
+    /// [`Error::Store`]; open the log anew.
     pub async fn catch_up(&mut self) -> Result<(), Error> {
         loop {
             let path = numbered(SEQUENCED, self.sequencer.size());
-            let Some(bytes) = self.store.read(path.clone()).await? else { return Ok(()) };
+            let Some(bytes) = self.store.read(path.clone()).await? else {
+                let (first, published) = (self.sequencer.size(), self.published_size());
+                let is_behind = first < published;
+                return if is_behind {
+                    Err(Error::Superseded { first, published })
+                } else {
+                    Ok(())
+                };
+            };
             let decoded = codec::decode::<Sequenced>(&bytes);
             let object = decoded.map_err(|source| Error::Object { path: path.clone(), source })?;
             if object.first != self.sequencer.size() {
