@@ -18,6 +18,7 @@ use gristmill_workflows::time::Timestamp;
 use ractor::{Actor, ActorProcessingErr, ActorRef, Message};
 use serde_json::Value;
 use std::sync::Arc;
+use tokio::time::Instant;
 
 /// The actor.
 #[derive(Debug)]
@@ -149,6 +150,7 @@ impl State {
             let reason = Reason::known("program_closed");
             return self.propose(Proposal::Reject { stage: self.stage, reason });
         };
+        let watched = engine.metrics.stages_of(pin);
         loop {
             let at = usize::from(self.stage);
             let (Some(stage), Some(about)) = (stages.get(at), definition.stages.get(at)) else {
@@ -165,9 +167,13 @@ impl State {
             if about.signature.effect != Effect::Pure {
                 return self.send_to_pool(myself, stage, claims, about.policy.timeout());
             }
+            let began = Instant::now();
             let run = stage.run(&claims, &self.fields);
             let outcome = tokio::time::timeout(about.policy.timeout(), run).await;
             let outcome = outcome.unwrap_or(Outcome::Failed(Failure::Timeout));
+            if let Some(watched) = watched.get(at) {
+                watched.attempted(began.elapsed(), &outcome);
+            }
             if !self.take(outcome) {
                 return;
             }
@@ -204,6 +210,7 @@ impl State {
             cx,
             fields: self.fields.clone(),
             timeout,
+            since: Instant::now(),
             after: Some(After(self.engine.clone())),
             reply: myself.clone(),
         };

@@ -1,6 +1,7 @@
 //! What the actors of one node share.
 
 use crate::contribution;
+use crate::metrics::Metrics;
 use crate::payouts::PayoutMessage;
 use crate::pool::PoolMessage;
 use crate::ports::{Clock, ContentIndex, KeyStore, MediaStore, ShardStore};
@@ -93,6 +94,8 @@ pub struct Engine {
     pub ports: Ports,
     /// For whoever watches.
     pub counters: Counters,
+    /// For Prometheus.
+    pub metrics: Arc<Metrics>,
     /// Since it was last looked at, a journey began to wait for content whose holder stands.
     pub(crate) claims_wait: AtomicBool,
     pub(crate) stages: BTreeMap<WorkflowRef, Vec<Arc<dyn AnyStage>>>,

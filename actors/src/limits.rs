@@ -20,6 +20,12 @@ pub const TIMER_HORIZON_MS: u64 = 60_000;
 pub const TIMER_BATCH: usize = 256;
 /// The safety net looks for overdue timers, stranded items and unanswered transfers this often.
 pub const SWEEP_EVERY: Duration = Duration::from_secs(5);
+/// A survey of what stands on a node begins at most this often.
+pub const SURVEY_EVERY: Duration = Duration::from_secs(5);
+/// After a survey the node rests this many times as long as it took.
+pub const SURVEY_REST: u32 = 50;
+/// Rows that a survey reads at once.
+pub const SURVEY_BATCH: usize = 256;
 /// A node says this often that it lives while one lease lasts.
 pub const BEATS_A_LEASE: u64 = 5;
 /// Leases are prolonged this often while one lasts.

@@ -16,6 +16,7 @@ mod leases;
 use crate::engine::{Counters, Engine, PayoutSlot, Ports};
 use crate::limits;
 use crate::membership::{self, Holdings, MembershipActor, MembershipMessage, Place};
+use crate::metrics::{self, Metrics};
 use crate::payouts::{self, PayoutBatcher};
 use crate::pool::{self, StagePool};
 use crate::ports::StoreError;
@@ -131,14 +132,16 @@ impl Actor for NodeActor {
         let cell = myself.get_cell();
         let mut pools = HashMap::new();
         for (name, policy) in pool::policies(&parts.registry) {
-            let (pool, _) = Actor::spawn_linked(None, StagePool, policy, cell.clone()).await?;
+            let arguments = pool::Arguments { policy, watched: engine.metrics.stage(name) };
+            let (pool, _) = Actor::spawn_linked(None, StagePool, arguments, cell.clone()).await?;
             pools.insert(name, pool);
         }
-        let clock = engine.ports.clock.clone();
-        let batcher = payouts::Arguments { rail, clock };
+        let (clock, watched) = (engine.ports.clock.clone(), engine.metrics.rail.clone());
+        let batcher = payouts::Arguments { rail, clock, watched };
         let (batcher, _) = Actor::spawn_linked(None, PayoutBatcher, batcher, cell.clone()).await?;
-        let others = parts.place.is_some().then(|| holdings.subscribe());
-        let log = trace_role::Arguments { log: parts.log, sizes, holdings: others };
+        let (log, others) = (parts.log, parts.place.is_some().then(|| holdings.subscribe()));
+        let shared = engine.clone();
+        let log = trace_role::Arguments { log, sizes, holdings: others, engine: shared };
         let (log, _) = Actor::spawn_linked(None, TraceRole, log, cell.clone()).await?;
         let fresh = engine.pools.set(pools).is_ok()
             && parts.payouts.set(batcher).is_ok()
@@ -261,6 +264,8 @@ impl State {
             return self.tell_membership(MembershipMessage::Gone(shard));
         }
         self.engine.counters.restarts.fetch_add(1, Ordering::Relaxed);
+        let known = error.downcast_ref::<shard::Error>();
+        self.engine.metrics.restarted("shard", known.map_or("panic", shard::Error::word));
         if let Some(status) = self.statuses.get(&shard) {
             status.send_replace(ShardStatus::default());
         }
@@ -328,10 +333,13 @@ impl Node {
     /// Starts every shard of the store on this node, or those that fall to it among others.
     pub async fn start(parts: Parts, rail: Arc<dyn Rail>) -> Result<Self, Fatal> {
         let shards = parts.world.shards;
+        let metrics = Arc::new(Metrics::new(&parts.world, &rail.profile().name));
+        let store = metrics::metered(parts.ports.store.clone(), &metrics);
         let engine = Arc::new(Engine {
             world: parts.world.clone(),
-            ports: parts.ports.clone(),
+            ports: Ports { store, ..parts.ports.clone() },
             counters: Counters::default(),
+            metrics,
             claims_wait: AtomicBool::new(false),
             stages: parts.registry.stages.clone(),
             pools: OnceLock::new(),

@@ -8,6 +8,7 @@
 
 use crate::contribution::tell;
 use crate::limits;
+use crate::metrics::{PayoutResult, RailMetrics};
 use crate::rail::{Answer, PayoutRequest, Rail, RailError};
 use gristmill_workflows::payout::{self, Known, Promise, Step};
 use gristmill_workflows::request::PayoutVerdict;
@@ -81,6 +82,8 @@ pub struct Arguments {
     pub rail: Arc<dyn Rail>,
     /// Time.
     pub clock: Arc<dyn Clock>,
+    /// For whoever watches.
+    pub watched: Arc<RailMetrics>,
 }
 
 impl std::fmt::Debug for Arguments {
@@ -128,8 +131,11 @@ impl Actor for PayoutBatcher {
     ) -> Result<(), ActorProcessingErr> {
         match message {
             PayoutMessage::Deliver(order) => {
-                let known = if order.fresh { Known::Fresh } else { Known::Unknown };
-                state.route(Open { order, known, asks: 0 }, &myself);
+                let mut open = Open { known: Known::Fresh, order, asks: 0 };
+                if !open.order.fresh {
+                    state.learn(&mut open, Known::Unknown);
+                }
+                state.route(open, &myself);
             }
             PayoutMessage::Submitted(orders, answers) => {
                 state.calls -= 1;
@@ -155,7 +161,7 @@ impl State {
             Step::Ask => self.ask_later(open, None, myself),
             Step::AskAt(at) => self.ask_later(open, Some(at.0.saturating_sub(now.0)), myself),
             Step::Expired => {
-                answer(open.order, Delivery::Verdict(PayoutVerdict::WindowExpired));
+                self.answer(open, Delivery::Verdict(PayoutVerdict::WindowExpired));
             }
         }
     }
@@ -223,7 +229,7 @@ impl State {
             Err(error) if error.is_unavailable() => {
                 for open in orders {
                     let (detail, unseen) = (error.to_string(), open.known == Known::Fresh);
-                    answer(open.order, Delivery::Unavailable { detail, unseen });
+                    self.answer(open, Delivery::Unavailable { detail, unseen });
                 }
             }
             Err(RailError::Rejected { code, .. }) => {
@@ -231,7 +237,7 @@ impl State {
                     // Nothing of this call was applied; of an earlier one it may have been.
                     if open.known == Known::Fresh {
                         let verdict = PayoutVerdict::Failed { code: code.clone() };
-                        answer(open.order, Delivery::Verdict(verdict));
+                        self.answer(open, Delivery::Verdict(verdict));
                     } else {
                         self.take(open, Answer::Unknown, myself);
                     }
@@ -254,29 +260,41 @@ impl State {
             Answer::Conflict => Delivery::Verdict(PayoutVerdict::Differs { minor: 0 }),
             Answer::Failed { code } => Delivery::Verdict(PayoutVerdict::Failed { code }),
             Answer::Pending => {
-                open.known = Known::Pending;
+                self.learn(&mut open, Known::Pending);
                 return self.route(open, myself);
             }
             Answer::NotFound => {
-                open.known = Known::NotFound(self.arguments.clock.now());
+                let now = self.arguments.clock.now();
+                self.learn(&mut open, Known::NotFound(now));
                 return self.route(open, myself);
             }
             Answer::Unknown => {
                 if bites(Tooth::UnknownPayoutUnderNewKey) {
                     open.order.request.key.push('0');
                 }
-                open.known = Known::Unknown;
+                self.learn(&mut open, Known::Unknown);
                 return self.route(open, myself);
             }
         };
-        answer(open.order, delivery);
+        self.answer(open, delivery);
     }
-}
 
-/// An attempt that timed out no longer listens; its next one asks the rail.
-fn answer(order: Order, delivery: Delivery) {
-    if order.reply.send(delivery).is_err() {
-        tracing::debug!(payout = %order.request.key, "nobody waits for this answer any more");
+    fn learn(&self, open: &mut Open, known: Known) {
+        let was = std::mem::replace(&mut open.known, known) == Known::Unknown;
+        self.arguments.watched.unknown(known == Known::Unknown, was);
+    }
+
+    /// An attempt that timed out no longer listens; its next one asks the rail.
+    fn answer(&self, open: Open, delivery: Delivery) {
+        let Open { order, known, .. } = open;
+        let watched = &self.arguments.watched;
+        watched.unknown(false, known == Known::Unknown);
+        let result = PayoutResult::of(&delivery);
+        if order.reply.send(delivery).is_ok() {
+            watched.answered(result);
+        } else {
+            tracing::debug!(payout = %order.request.key, "nobody waits for this answer any more");
+        }
     }
 }
 

@@ -7,11 +7,12 @@
 
 use crate::contribution::{self, ContributionMessage, tell};
 use crate::limits;
+use crate::metrics::StageMetrics;
 use crate::registry::Registry;
 use crate::stage::{AnyStage, Context, Fields};
 use gristmill_workflows::definition::Effect;
 use gristmill_workflows::policy::Policy;
-use gristmill_workflows::request::{Failure, Outcome};
+use gristmill_workflows::request::{Failure, Outcome, Wait};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -28,6 +29,8 @@ pub struct Job {
     pub(crate) cx: Context,
     pub(crate) fields: Arc<Fields>,
     pub(crate) timeout: Duration,
+    /// When it was queued; when its attempt began.
+    pub(crate) since: Instant,
     pub(crate) after: Option<contribution::After>,
     pub(crate) reply: ActorRef<ContributionMessage>,
 }
@@ -69,25 +72,41 @@ pub struct PoolState {
     circuit: Circuit,
     next_start: Instant,
     looking: bool,
+    watched: Arc<StageMetrics>,
+    /// Up to when waiting was counted, and what for since then.
+    counted: Instant,
+    held: Wait,
+}
+
+/// What it starts with.
+#[derive(Debug)]
+pub struct Arguments {
+    pub(crate) policy: Policy,
+    pub(crate) watched: Arc<StageMetrics>,
 }
 
 impl Actor for StagePool {
     type Msg = PoolMessage;
     type State = PoolState;
-    type Arguments = Policy;
+    type Arguments = Arguments;
 
     async fn pre_start(
         &self,
         _myself: ActorRef<Self::Msg>,
-        policy: Policy,
+        arguments: Arguments,
     ) -> Result<PoolState, ActorProcessingErr> {
+        let Arguments { policy, watched } = arguments;
+        let now = Instant::now();
         Ok(PoolState {
             policy,
             waiting: VecDeque::new(),
             running: 0,
             circuit: Circuit::Closed,
-            next_start: Instant::now(),
+            next_start: now,
             looking: false,
+            watched,
+            counted: now,
+            held: Wait::Slots,
         })
     }
 
@@ -97,6 +116,7 @@ impl Actor for StagePool {
         message: PoolMessage,
         state: &mut PoolState,
     ) -> Result<(), ActorProcessingErr> {
+        state.count_waiting();
         match message {
             PoolMessage::Run(job) => state.waiting.push_back(job),
             PoolMessage::Finished(job, outcome) => state.finished(job, outcome),
@@ -108,14 +128,28 @@ impl Actor for StagePool {
 }
 
 impl PoolState {
-    fn finished(&mut self, job: Box<Job>, outcome: Outcome) {
+    /// Time passed for everything that waits here.
+    fn count_waiting(&mut self) {
+        let now = Instant::now();
+        let passed = now.duration_since(std::mem::replace(&mut self.counted, now));
+        if !self.waiting.is_empty() {
+            self.watched.waited(self.held, passed.mul_f64(self.waiting.len() as f64));
+        }
+    }
+
+    fn finished(&mut self, mut job: Box<Job>, outcome: Outcome) {
         self.running -= 1;
+        self.watched.attempted(job.since.elapsed(), &outcome);
         if let Outcome::Failed(Failure::Unavailable { .. }) = &outcome {
             self.open();
+            job.since = Instant::now();
             self.waiting.push_front(job);
             return;
         }
-        self.circuit = Circuit::Closed;
+        if !matches!(self.circuit, Circuit::Closed) {
+            self.circuit = Circuit::Closed;
+            self.watched.circuit(false);
+        }
         tell(&job.reply, ContributionMessage::Ran(outcome));
     }
 
@@ -127,11 +161,14 @@ impl PoolState {
             Circuit::Open { .. } => return,
         };
         self.circuit = Circuit::Open { until: Instant::now() + wait, wait, probing: false };
+        self.watched.circuit(true);
     }
 
     fn start(&mut self, myself: &ActorRef<PoolMessage>) {
         while !self.waiting.is_empty() && self.running < self.policy.concurrency as usize {
             let now = Instant::now();
+            let closed = matches!(self.circuit, Circuit::Closed);
+            self.held = if closed { Wait::Rate } else { Wait::Circuit };
             if let Some(until) = self.not_before(now) {
                 self.look_at(until, myself);
                 return;
@@ -146,10 +183,13 @@ impl PoolState {
                 let gap = Duration::from_secs(1) / self.policy.rate_per_s;
                 self.next_start = self.next_start.max(now) + gap;
             }
-            let Some(job) = self.waiting.pop_front() else { return };
+            let Some(mut job) = self.waiting.pop_front() else { return };
+            self.watched.began(now.duration_since(job.since));
+            job.since = now;
             self.running += 1;
             spawn(job, myself.clone());
         }
+        self.held = Wait::Slots;
     }
 
     fn not_before(&self, now: Instant) -> Option<Instant> {

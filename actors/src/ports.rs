@@ -1,6 +1,7 @@
 //! The ports: what actors need from the outside, split by guarantee. Each trait says its contract;
 //! every implementation passes the conformance suite of `gristmill_testkit`.
 
+use crate::limits;
 use crate::rail::BoxFuture;
 use gristmill_workflows::commit::{Commit, Place};
 use gristmill_workflows::entry::DataKey;
@@ -208,6 +209,21 @@ pub trait ShardStore: Send + Sync + 'static {
         shard: ShardId,
         arrivals: Vec<Arrival>,
     ) -> BoxFuture<'_, Result<Vec<Option<Vec<u8>>>, StoreError>>;
+
+    /// How many items are in the intake lane. Whoever counts them anyway says so at once.
+    fn queued(&self, shard: ShardId) -> BoxFuture<'_, Result<u64, StoreError>> {
+        Box::pin(async move {
+            let (mut count, mut after) = (0, None);
+            loop {
+                let page = self.inbox(shard, Lane::Intake, after, limits::SURVEY_BATCH).await?;
+                count += page.len() as u64;
+                after = page.last().map(|(arrival, _)| *arrival);
+                if page.len() < limits::SURVEY_BATCH {
+                    return Ok(count);
+                }
+            }
+        })
+    }
 
     /// Contributors by key, one answer a key.
     fn contributors(

@@ -18,6 +18,7 @@ use crate::contribution::{Child, ContributionMessage, tell};
 use crate::engine::Engine;
 use crate::limits;
 use crate::ports::{Committed, StoreError};
+use crate::survey::{self, Tally};
 use gristmill_workflows::codec;
 use gristmill_workflows::id::{Arrival, ShardId};
 use gristmill_workflows::sequencer::Answer;
@@ -71,6 +72,8 @@ pub enum ShardMessage {
     Sweep,
     /// Where does it stand, after everything it was told before this.
     Look(RpcReplyPort<ShardStatus>),
+    /// What is in its memory.
+    Tally(RpcReplyPort<Box<Tally>>),
     /// End in order: no more admissions, what is decided is committed, then stop.
     Drain,
 }
@@ -111,6 +114,18 @@ pub enum Error {
     /// The log does not take what the shard offers.
     #[error("the log answered {0:?}")]
     Log(Answer),
+}
+
+impl Error {
+    /// The word for it in metrics.
+    pub(crate) const fn word(&self) -> &'static str {
+        match self {
+            Self::Store(StoreError::Fenced { .. }) => "fenced",
+            Self::Store(_) | Self::Codec(_) => "store",
+            Self::Broken => "withdrawal",
+            Self::Log(_) => "log",
+        }
+    }
 }
 
 /// What it starts with.
@@ -233,6 +248,11 @@ impl Actor for ShardActor {
                     tracing::trace!("nobody looks any more");
                 }
             }
+            ShardMessage::Tally(reply) => {
+                if reply.send(state.tally()).is_err() {
+                    tracing::trace!("nobody counts any more");
+                }
+            }
             ShardMessage::Drain => state.on_drain(),
         }
         state.go_on(&myself).await?;
@@ -336,6 +356,20 @@ impl State {
         if status.drained {
             myself.stop(None);
         }
+    }
+
+    fn tally(&self) -> Box<Tally> {
+        let state = self.machine.state();
+        let (finished, ledger) = (state.finished.clone(), state.ledger.clone());
+        let moving =
+            self.machine.in_memory().map(|(journey, in_inbox, for_budget)| survey::Moving {
+                workflow: journey.workflow.clone(),
+                stage: journey.stage,
+                since: journey.since,
+                in_inbox,
+                wait: survey::wait_of(journey, for_budget),
+            });
+        Box::new(Tally { finished, ledger, moving: moving.collect() })
     }
 
     fn status(&self) -> ShardStatus {

@@ -5,6 +5,7 @@
 //! beside sequencing. If the role dies, `sequenced/` holds the truth, and shards offer again what was not answered.
 
 use crate::contribution::tell;
+use crate::engine::Engine;
 use crate::limits;
 use crate::membership::Holdings;
 use crate::shard::ShardMessage;
@@ -12,6 +13,7 @@ use crate::trace_log::{self, TraceLog, Written};
 use gristmill_workflows::id::ShardId;
 use gristmill_workflows::sequencer::{Answer, Offer, Sequencer};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
+use std::sync::Arc;
 use tokio::sync::watch;
 
 /// The actor.
@@ -73,6 +75,8 @@ pub struct Arguments {
     pub sizes: watch::Sender<LogSizes>,
     /// Among other nodes: whether this one publishes. Each sequences what its own shards offer.
     pub holdings: Option<watch::Receiver<Holdings>>,
+    /// Shared by the node.
+    pub engine: Arc<Engine>,
 }
 
 /// A shared log, after a look at what others wrote.
@@ -115,6 +119,7 @@ pub struct State {
     /// What it published last time it published itself is what the log still knows.
     publishes: bool,
     failed_looks: u32,
+    engine: Arc<Engine>,
 }
 
 impl Actor for TraceRole {
@@ -127,9 +132,11 @@ impl Actor for TraceRole {
         _myself: ActorRef<Self::Msg>,
         arguments: Arguments,
     ) -> Result<State, ActorProcessingErr> {
-        let Arguments { log, sizes, holdings } = arguments;
+        let Arguments { log, sizes, holdings, engine } = arguments;
         let log = if holdings.is_some() { log.share() } else { log };
-        sizes.send_replace(sizes_of(&log));
+        let stands = sizes_of(&log);
+        sizes.send_replace(stands);
+        engine.metrics.log(stands.sequenced, stands.published);
         // What was sequenced before a crash, and an empty log's first checkpoint.
         let publish_due = holdings.is_none();
         Ok(State {
@@ -146,6 +153,7 @@ impl Actor for TraceRole {
             holdings,
             publishes: false,
             failed_looks: 0,
+            engine,
         })
     }
 
@@ -200,6 +208,7 @@ impl State {
         }
         if let Some(written) = self.written.take() {
             log.finish(written)?;
+            self.engine.metrics.published(self.engine.ports.clock.now());
         }
         if self.refresh_due && !self.publishing {
             self.refresh_due = false;
@@ -301,7 +310,9 @@ impl State {
     /// Shows the sizes; where something is not published yet, sets the time for it.
     fn show(&mut self, log: &TraceLog, myself: &ActorRef<LogMessage>) {
         let sizes = sizes_of(log);
-        self.sizes.send_if_modified(|shown| std::mem::replace(shown, sizes) != sizes);
+        if self.sizes.send_if_modified(|shown| std::mem::replace(shown, sizes) != sizes) {
+            self.engine.metrics.log(sizes.sequenced, sizes.published);
+        }
         let waits = sizes.published < sizes.sequenced && !self.publishing && !self.publish_due;
         let due = waits || self.holdings.is_some() && !self.refresh_due;
         if due && !std::mem::replace(&mut self.publish_set, true) {

@@ -341,6 +341,10 @@ impl ShardStore for EmbeddedStore {
         )
     }
 
+    fn queued(&self, shard: ShardId) -> BoxFuture<'_, Result<u64, StoreError>> {
+        Box::pin(self.read(shard, move |shared| reads::queued(&shared.engine, shard)))
+    }
+
     fn contributors(
         &self,
         shard: ShardId,

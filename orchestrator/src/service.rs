@@ -6,7 +6,6 @@ pub mod endpoints;
 pub mod handlers;
 pub mod intake;
 pub mod limits;
-pub mod metrics;
 pub mod problem;
 pub mod query;
 pub mod role;
@@ -26,6 +25,7 @@ use crate::service::state::Service;
 use crate::shared_store;
 use gristmill_actors::node::Fatal;
 use gristmill_actors::stage::StageType;
+use gristmill_actors::survey;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -106,10 +106,14 @@ pub async fn serve(config: &Config, own: &[StageType], args: &cli::Serve) -> Res
         None => Opened::make(data_dir, &config.trace.origin, store_options(config))?,
     };
     let prepared = Prepared::new(config, &opened, programs, &workflows, own)?;
-    let (world, ports) = (prepared.world.clone(), prepared.ports.clone());
+    let world = prepared.world.clone();
     let rail = args.rail.as_deref().or(config.rail_url());
     let running = prepared.start(config, &opened, rail).await?;
     let engine = running.node.engine().clone();
+    // The node's ports: what the store refuses is counted there.
+    let ports = engine.ports.clone();
+    let surveyed = engine.clone();
+    let survey = tokio::spawn(async move { survey::repeat(&surveyed).await });
     let service = Arc::new(Service::new(world, ports, opened.log_store(), engine));
     let (stop, stopped) = watch::channel(false);
     let router = router::router(&service);
@@ -123,6 +127,7 @@ pub async fn serve(config: &Config, own: &[StageType], args: &cli::Serve) -> Res
         Some(_) => service.fail(),
         None => service.drain(),
     }
+    survey.abort();
     let deadline = Duration::from_millis(config.node.stop_deadline_ms);
     if !running.stop(deadline).await? {
         say("the node did not end in order; the next start looks at what it left");

@@ -43,3 +43,39 @@ pub enum Invariant {
     #[serde(rename = "I12 visible")]
     Visible,
 }
+
+impl Invariant {
+    /// All of them.
+    pub const ALL: [Self; 12] = [
+        Self::NothingLost,
+        Self::OneEntry,
+        Self::OnePayment,
+        Self::MoneyAddsUp,
+        Self::ConsentWins,
+        Self::Fenced,
+        Self::AppendOnly,
+        Self::Reproducible,
+        Self::Private,
+        Self::Bounded,
+        Self::Contained,
+        Self::Visible,
+    ];
+
+    /// Its name, as the audit writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NothingLost => "I1 nothing lost",
+            Self::OneEntry => "I2 one entry",
+            Self::OnePayment => "I3 one payment",
+            Self::MoneyAddsUp => "I4 money adds up",
+            Self::ConsentWins => "I5 consent wins",
+            Self::Fenced => "I6 fenced",
+            Self::AppendOnly => "I7 append-only",
+            Self::Reproducible => "I8 reproducible",
+            Self::Private => "I9 private",
+            Self::Bounded => "I10 bounded",
+            Self::Contained => "I11 contained",
+            Self::Visible => "I12 visible",
+        }
+    }
+}

@@ -31,6 +31,38 @@ pub enum Account {
     Suspense,
 }
 
+impl Account {
+    /// All of them.
+    pub const ALL: [Self; 10] = [
+        Self::Deposits,
+        Self::Home,
+        Self::Transit,
+        Self::Allotment,
+        Self::Reserved,
+        Self::Carry,
+        Self::Payable,
+        Self::InFlight,
+        Self::Paid,
+        Self::Suspense,
+    ];
+
+    /// Its name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Deposits => "deposits",
+            Self::Home => "home",
+            Self::Transit => "transit",
+            Self::Allotment => "allotment",
+            Self::Reserved => "reserved",
+            Self::Carry => "carry",
+            Self::Payable => "payable",
+            Self::InFlight => "in_flight",
+            Self::Paid => "paid",
+            Self::Suspense => "suspense",
+        }
+    }
+}
+
 /// One movement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Posting {

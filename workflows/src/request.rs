@@ -127,6 +127,21 @@ pub enum Wait {
 }
 
 impl Wait {
+    /// All of them.
+    pub const ALL: [Self; 11] = [
+        Self::Timer,
+        Self::Signal,
+        Self::Budget,
+        Self::ContentClaim,
+        Self::Backoff,
+        Self::Slots,
+        Self::Rate,
+        Self::Circuit,
+        Self::StagePaused,
+        Self::ShardMoving,
+        Self::Store,
+    ];
+
     /// The contract's word.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -164,6 +179,16 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::Exhausted,
+        Self::Permanent,
+        Self::Panic,
+        Self::KilledNode,
+        Self::RailWindowExpired,
+        Self::Operator,
+    ];
+
     /// The contract's word.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -178,15 +203,7 @@ impl Cause {
 
     /// The contract's word, read.
     pub fn parse(word: &str) -> Option<Self> {
-        let all = [
-            Self::Exhausted,
-            Self::Permanent,
-            Self::Panic,
-            Self::KilledNode,
-            Self::RailWindowExpired,
-            Self::Operator,
-        ];
-        all.into_iter().find(|cause| cause.as_str() == word)
+        Self::ALL.into_iter().find(|cause| cause.as_str() == word)
     }
 
     /// All but an operator's own pause are the quarantine.

@@ -4,6 +4,7 @@ use super::{Desk, Error, ShardMessage, State};
 use crate::contribution::tell;
 use crate::engine::Ports;
 use crate::limits;
+use crate::metrics;
 use crate::ports::{StoreError, StoredContributor};
 use gristmill_workflows::codec::{self, decode};
 use gristmill_workflows::contributor::Contributor;
@@ -190,6 +191,7 @@ impl State {
                 let row = stored(contributors.get(&key))?;
                 self.machine.retain(key, || row);
                 let mark = Mark { scope: withdrawal.scope, position: arrival, at: withdrawal.at };
+                self.engine.metrics.withdrawal(metrics::Withdrawal::Begun);
                 self.desk.push_back(Desk::Withdrawal { arrival, key, mark });
             }
             Item::Command { id, verb } => {

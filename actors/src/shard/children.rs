@@ -64,6 +64,7 @@ impl State {
     pub(super) fn on_child_failed(&mut self, id: ActorId, error: &str) {
         let Some(arrival) = self.cells.remove(&id) else { return };
         self.engine.counters.restarts.fetch_add(1, Ordering::Relaxed);
+        self.engine.metrics.restarted("contribution", "panic");
         self.children.remove(&arrival);
         self.failed(arrival, error.to_owned());
     }
@@ -72,6 +73,10 @@ impl State {
     fn failed(&mut self, arrival: Arrival, detail: String) {
         let Some(journey) = self.machine.journey(arrival) else { return };
         let stage = journey.stage;
+        let watched = self.engine.metrics.stages_of(&journey.workflow);
+        if let Some(watched) = watched.get(usize::from(stage)) {
+            watched.panicked();
+        }
         let failure = Failure::Panic { detail: cut(detail) };
         self.on_proposed(arrival, Box::new(Proposal::Failed { stage, failure }));
     }

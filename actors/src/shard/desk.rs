@@ -8,6 +8,7 @@ use super::{Error, ShardMessage, State};
 use crate::contribution::tell;
 use crate::engine::Ports;
 use crate::limits;
+use crate::metrics;
 use crate::ports::{StoreError, StoredContributor};
 use gristmill_workflows::codec::{self, decode};
 use gristmill_workflows::commit::SequencedRow;
@@ -127,6 +128,7 @@ impl State {
             Chain::Next(next) => self.desk.push_front(Desk::Walk { arrival, key, mark, next }),
             Chain::Done => {
                 self.decides = true;
+                self.engine.metrics.withdrawal(metrics::Withdrawal::Done);
                 self.machine.release(key);
                 self.machine.done(arrival);
             }

@@ -27,7 +27,7 @@ impl State {
             match effect {
                 Effect::Offer { from, entries } => self.offer(myself, from, entries),
                 Effect::Run { arrival } => self.run(myself, arrival).await,
-                Effect::Finished { arrival } => self.leave(arrival),
+                Effect::Finished { arrival } => self.finished(arrival),
                 Effect::Stands { arrival, until } => self.stands(arrival, until),
                 Effect::Post { shard, item } => posts.push((shard, item)),
                 Effect::Erase { data_key } => erase.push(data_key),
@@ -39,6 +39,13 @@ impl State {
         if !posts.is_empty() {
             self.post(myself, posts);
         }
+    }
+
+    fn finished(&mut self, arrival: Arrival) {
+        if let Some(journey) = self.machine.journey(arrival) {
+            self.engine.metrics.ended(journey, self.engine.ports.clock.now());
+        }
+        self.leave(arrival);
     }
 
     fn stands(&mut self, arrival: Arrival, until: Option<Timestamp>) {

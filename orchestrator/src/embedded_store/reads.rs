@@ -2,7 +2,7 @@
 
 use super::engine::{Engine, Space};
 use super::keys::{self, Tag};
-use super::memory::Marked;
+use super::memory::{Marked, ShardRow};
 use gristmill_actors::ports::{Loaded, StoreError, StoredContributor, StoredJourney};
 use gristmill_workflows::codec;
 use gristmill_workflows::commit::Place;
@@ -66,6 +66,17 @@ pub(super) fn inbox_items(
         Ok(of(Lane::Intake)?.or(of(Lane::Control)?))
     };
     arrivals.iter().map(item).collect()
+}
+
+/// `ShardStore::queued`.
+pub(super) fn queued(engine: &Engine, shard: ShardId) -> Result<u64, StoreError> {
+    let row = row(engine, Space::Queue, &keys::only(shard, Tag::Shard))?;
+    let row: Option<ShardRow> = row
+        .as_deref()
+        .map(codec::decode)
+        .transpose()
+        .map_err(|error| damaged(format!("the row of shard {shard}: {error}")))?;
+    Ok(row.map_or(0, |row| row.intake))
 }
 
 /// `ShardStore::contributors`.

@@ -8,8 +8,9 @@ use crate::service::state::Service;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use hyper::HeaderMap;
+use gristmill_actors::metrics::Admission;
 use hyper::header::AUTHORIZATION;
+use hyper::{HeaderMap, Method};
 use std::sync::Arc;
 
 /// Lets a request through to its handler, or answers it.
@@ -21,17 +22,35 @@ pub async fn guard(
 ) -> Response {
     let permit = match Service::permit(&service.requests, 1, "requests") {
         Ok(permit) => permit,
-        Err(problem) => return problem.into_response(),
+        Err(problem) => {
+            service.engine.metrics.refused(Admission::Busy, 1);
+            return problem.into_response();
+        }
     };
     let path = matched.as_ref().map(MatchedPath::as_str).unwrap_or_default();
     match caller(&service, request.method().as_str(), path, request.headers()) {
         Ok(caller) => {
             request.extensions_mut().insert(caller);
+            let mutates = request.method() != Method::GET && request.method() != Method::HEAD;
             let answer = next.run(request).await;
             drop(permit);
+            let refused = answer.extensions().get::<Code>().and_then(|code| admission(*code));
+            if let Some(why) = refused.filter(|_| mutates) {
+                service.engine.metrics.refused(why, 1);
+            }
             answer
         }
         Err(problem) => problem.into_response(),
+    }
+}
+
+/// What a refused request counts as; a full inbox is counted where it is met, line by line.
+fn admission(code: Code) -> Option<Admission> {
+    match code {
+        Code::Busy => Some(Admission::Busy),
+        Code::Draining => Some(Admission::Draining),
+        Code::StoreUnavailable => Some(Admission::StoreUnavailable),
+        _ => None,
     }
 }
 

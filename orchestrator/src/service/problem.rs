@@ -238,6 +238,8 @@ impl IntoResponse for Problem {
         let mut answer = Response::new(Body::from(body));
         *answer.status_mut() =
             StatusCode::from_u16(row.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        // Whoever counts refusals reads it.
+        answer.extensions_mut().insert(self.code);
         let headers: &mut HeaderMap = answer.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(CONTENT));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

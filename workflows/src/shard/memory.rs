@@ -7,7 +7,7 @@ use crate::definition::WorkflowRef;
 use crate::entry::DataKey;
 use crate::id::{Arrival, ContributorKey};
 use crate::inbox::Lane;
-use crate::journey::Journey;
+use crate::journey::{Journey, State};
 use crate::submission::Submission;
 use crate::teeth::{Tooth, bites};
 
@@ -24,6 +24,13 @@ impl Shard {
         let ended = || self.draft.ended.iter().find(|moving| moving.journey.arrival == arrival);
         let moving = self.journeys.get(&arrival).or_else(leaving).or_else(ended);
         moving.map(|moving| &*moving.journey)
+    }
+
+    /// Every journey that moves; whether it is still an item of the inbox, and whether it waits
+    /// for budget.
+    pub fn in_memory(&self) -> impl Iterator<Item = (&Journey, bool, bool)> {
+        let moves = self.journeys.values().filter(|m| m.journey.state == State::Moving);
+        moves.map(|moving| (&*moving.journey, moving.in_inbox, moving.proposal.is_some()))
     }
 
     /// Whether a contributor's row is in memory.

@@ -1,8 +1,7 @@
 //! `/livez`, `/readyz`, `/metrics`.
 
 use super::{content, text};
-use crate::service::metrics;
-use crate::service::problem::Problem;
+use crate::service::problem::{Code, Problem};
 use crate::service::state::Service;
 use axum::extract::State;
 use axum::response::Response;
@@ -22,6 +21,10 @@ pub async fn readyz(State(service): State<Arc<Service>>) -> Result<Response, Pro
 }
 
 /// Metrics in Prometheus' text format 0.0.4.
-pub async fn metrics(State(service): State<Arc<Service>>) -> Response {
-    content(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", metrics::render(&service))
+pub async fn metrics(State(service): State<Arc<Service>>) -> Result<Response, Problem> {
+    let text = service.engine.metrics.render().map_err(|error| {
+        tracing::error!(%error, "metrics do not render");
+        Problem::new(Code::Internal, "the metrics could not be written")
+    })?;
+    Ok(content(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text))
 }
