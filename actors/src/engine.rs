@@ -10,6 +10,7 @@ use crate::stage::AnyStage;
 use crate::trace_role::LogMessage;
 use gristmill_workflows::definition::WorkflowRef;
 use gristmill_workflows::id::ShardId;
+use gristmill_workflows::invariant::Invariant;
 use gristmill_workflows::shard::World;
 use gristmill_workflows::submission::Modality;
 use ractor::ActorRef;
@@ -83,6 +84,23 @@ pub struct Counters {
     pub commits: AtomicU64,
     /// Actors that ended by a panic or an error.
     pub restarts: AtomicU64,
+    /// Commits that would have broken an invariant and were refused.
+    pub violations: Violations,
+}
+
+/// Counts by invariant.
+#[derive(Debug, Default)]
+pub struct Violations([AtomicU64; Invariant::ALL.len()]);
+
+impl Violations {
+    /// How often an invariant would have been broken.
+    pub fn of(&self, invariant: Invariant) -> u64 {
+        self.0[invariant as usize].load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn count(&self, invariant: Invariant) {
+        self.0[invariant as usize].fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 /// Shared by the actors of one node.

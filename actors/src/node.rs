@@ -25,6 +25,7 @@ use crate::shard::{self, ShardActor, ShardMessage, ShardStatus};
 use crate::trace_log::{self, TraceLog};
 use crate::trace_role::{self, LogSizes, TraceRole};
 use gristmill_workflows::id::ShardId;
+use gristmill_workflows::invariant::Breach;
 use gristmill_workflows::shard::World;
 use gristmill_workflows::time::Timestamp;
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
@@ -57,6 +58,10 @@ pub enum Fatal {
     /// The store failed or is damaged.
     #[error(transparent)]
     Store(StoreError),
+    /// What a shard decided would break an invariant. Among several nodes the shard is loaded
+    /// again instead, since the others must go on.
+    #[error("a commit was refused, since it would break {0}")]
+    Breach(Breach),
     /// The log failed or differs.
     #[error("the public log: {detail}")]
     Log {
@@ -257,6 +262,11 @@ impl State {
         if let Some(fatal) = fatal(error) {
             return self.end(fatal);
         }
+        if let Some(shard::Error::Breach(breach)) = error.downcast_ref()
+            && self.membership.is_none()
+        {
+            return self.end(Fatal::Breach(breach.clone()));
+        }
         if self.is_lost(error) {
             return self.tell_membership(MembershipMessage::Gone(shard));
         }
@@ -296,7 +306,10 @@ fn fatal(error: &ActorProcessingErr) -> Option<Fatal> {
         shard::Error::Codec(error) => {
             Some(Fatal::Store(StoreError::Damaged { detail: error.to_string() }))
         }
-        shard::Error::Store(_) | shard::Error::Broken | shard::Error::Log(_) => None,
+        shard::Error::Store(_)
+        | shard::Error::Broken
+        | shard::Error::Log(_)
+        | shard::Error::Breach(_) => None,
     }
 }
 

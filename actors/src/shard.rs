@@ -20,6 +20,7 @@ use crate::limits;
 use crate::ports::{Committed, StoreError};
 use gristmill_workflows::codec;
 use gristmill_workflows::id::{Arrival, ShardId};
+use gristmill_workflows::invariant::Breach;
 use gristmill_workflows::sequencer::Answer;
 use gristmill_workflows::shard::{Proposal, Shard};
 use gristmill_workflows::teeth::{Tooth, bites};
@@ -105,6 +106,9 @@ pub enum Error {
     /// A row does not decode or encode.
     #[error(transparent)]
     Codec(#[from] codec::Error),
+    /// What was decided would break an invariant; nothing of it was committed.
+    #[error(transparent)]
+    Breach(#[from] Breach),
     /// A commit relied on a grant that was withdrawn meanwhile.
     #[error("a grant was withdrawn while its acceptance was on its way")]
     Broken,

@@ -2,16 +2,20 @@
 //!
 //! `damage_store DATA_DIR drop ID` takes the journey of a contribution away;
 //! `damage_store DATA_DIR posting ID MICRO` adds to its first posting;
-//! `damage_store DATA_DIR price ID MICRO` adds to its price.
+//! `damage_store DATA_DIR price ID MICRO` adds to its price;
+//! `damage_store DATA_DIR home PROGRAM MICRO` adds to what a program's home says is left.
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use gristmill_workflows::codec::{decode, encode};
+use gristmill_workflows::commit::ShardState;
 use gristmill_workflows::journey::Journey;
 use std::error::Error;
 use std::path::Path;
 
 /// Where journeys stand (`src/embedded_store/keys.rs`): keyspace and tag.
 const PLACES: [(&str, u8); 2] = [("queue", 6), ("finished", 7)];
+/// Where the shards' own states stand.
+const STATE: (&str, u8) = ("queue", 16);
 /// Where a tag stands in a key.
 const TAG_AT: usize = 2;
 
@@ -32,6 +36,23 @@ fn find(db: &Database, id: &str) -> Outcome<(Keyspace, Vec<u8>, Journey)> {
         }
     }
     Err(format!("no journey has the id {id}").into())
+}
+
+fn add_to_home(db: &Database, program: &str, micro: u64) -> Outcome<()> {
+    let (name, tag) = STATE;
+    let space = db.keyspace(name, KeyspaceCreateOptions::default)?;
+    for row in space.iter() {
+        let (key, row) = row.into_inner()?;
+        if key.get(TAG_AT) != Some(&tag) {
+            continue;
+        }
+        let mut state: ShardState = decode(&row)?;
+        if let Some(home) = state.homes.get_mut(program) {
+            home.balance += micro;
+            return Ok(space.insert(key, encode(&state)?)?);
+        }
+    }
+    Err(format!("no shard is the home of {program}").into())
 }
 
 fn main() -> Outcome<()> {
@@ -56,6 +77,7 @@ fn main() -> Outcome<()> {
             price.micro += micro.parse::<u64>()?;
             space.insert(key, encode(&journey)?)?;
         }
+        ["home", program, micro] => add_to_home(&db, program, micro.parse()?)?,
         other => return Err(format!("no such damage: {other:?}").into()),
     }
     db.persist(PersistMode::SyncAll)?;

@@ -152,7 +152,7 @@ async fn interrupted(store: &dyn ShardStore) -> Result<bool, Error> {
 fn verdict(checks: Vec<Check>, found: Vec<Found>, altered: &BTreeMap<u64, String>) -> Verdict {
     let mut checks: Vec<Checked> = checks.into_iter().map(|check| told(check, altered)).collect();
     for one in found {
-        let (code, promise) = words(one.invariant);
+        let (code, promise) = (one.invariant.code(), one.invariant.promise());
         let place = checks.iter().position(|check| check.invariant == code);
         let place = place.unwrap_or_else(|| {
             let (violations, details) = (Vec::new(), Vec::new());
@@ -179,7 +179,7 @@ fn verdict(checks: Vec<Check>, found: Vec<Found>, altered: &BTreeMap<u64, String
 
 /// An altered entry is told by the path of its bundle: that is what has to be mended.
 fn told(check: Check, altered: &BTreeMap<u64, String>) -> Checked {
-    let (invariant, promise) = words(check.invariant);
+    let (invariant, promise) = (check.invariant.code(), check.invariant.promise());
     let mut told = Checked {
         invariant,
         promise,
@@ -200,24 +200,6 @@ fn told(check: Check, altered: &BTreeMap<u64, String>) -> Checked {
         }
     }
     told
-}
-
-/// The code and the promise of an invariant.
-fn words(invariant: Invariant) -> (&'static str, &'static str) {
-    match invariant {
-        Invariant::NothingLost => ("I1", "nothing lost"),
-        Invariant::OneEntry => ("I2", "one entry"),
-        Invariant::OnePayment => ("I3", "one payment"),
-        Invariant::MoneyAddsUp => ("I4", "money adds up"),
-        Invariant::ConsentWins => ("I5", "consent wins"),
-        Invariant::Fenced => ("I6", "fenced"),
-        Invariant::AppendOnly => ("I7", "append-only"),
-        Invariant::Reproducible => ("I8", "reproducible"),
-        Invariant::Private => ("I9", "private"),
-        Invariant::Bounded => ("I10", "bounded"),
-        Invariant::Contained => ("I11", "contained"),
-        Invariant::Visible => ("I12", "visible"),
-    }
 }
 
 impl Verdict {

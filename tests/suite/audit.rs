@@ -173,3 +173,17 @@ fn a_checkpoint_that_shrank_is_told_by_its_size() {
     let shrunk = |data: &Path| fs::write(data.join("trace/checkpoint"), &older).unwrap();
     assert_eq!(found(&dir, shrunk), of("I7", size));
 }
+
+#[test]
+fn a_node_whose_money_does_not_add_up_refuses_to_go_on() {
+    let dir = settled();
+    damage_store(&dir.path(), &["home", "engine", "1000000"]);
+    let book = fs::read(dir.path().join("rail/book.ndjson")).unwrap();
+    let late = dir.write("late.ndjson", Manifest::engine("wrong", 200, 40).as_bytes());
+    let output = Gristmill::command().run(run_arguments(&dir, &late)).expect(4);
+    assert!(output.stderr.contains("I4 money adds up"), "{}", output.stderr);
+    // What other shards accepted under sound balances may have been paid; the audit stays exact.
+    assert!(fs::read(dir.path().join("rail/book.ndjson")).unwrap().starts_with(&book));
+    let audit = Gristmill::command().run(["audit", &dir.flag(), "--output=json"]);
+    assert!(matches!(audit.code, 0 | 1), "{audit:?}");
+}

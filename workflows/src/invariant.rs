@@ -43,3 +43,67 @@ pub enum Invariant {
     #[serde(rename = "I12 visible")]
     Visible,
 }
+
+impl Invariant {
+    /// All of them, in their order.
+    pub const ALL: [Self; 12] = [
+        Self::NothingLost,
+        Self::OneEntry,
+        Self::OnePayment,
+        Self::MoneyAddsUp,
+        Self::ConsentWins,
+        Self::Fenced,
+        Self::AppendOnly,
+        Self::Reproducible,
+        Self::Private,
+        Self::Bounded,
+        Self::Contained,
+        Self::Visible,
+    ];
+
+    /// `I1` to `I12`.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        self.words().0
+    }
+
+    /// What it promises, in a few words.
+    #[must_use]
+    pub const fn promise(self) -> &'static str {
+        self.words().1
+    }
+
+    const fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Self::NothingLost => ("I1", "nothing lost"),
+            Self::OneEntry => ("I2", "one entry"),
+            Self::OnePayment => ("I3", "one payment"),
+            Self::MoneyAddsUp => ("I4", "money adds up"),
+            Self::ConsentWins => ("I5", "consent wins"),
+            Self::Fenced => ("I6", "fenced"),
+            Self::AppendOnly => ("I7", "append-only"),
+            Self::Reproducible => ("I8", "reproducible"),
+            Self::Private => ("I9", "private"),
+            Self::Bounded => ("I10", "bounded"),
+            Self::Contained => ("I11", "contained"),
+            Self::Visible => ("I12", "visible"),
+        }
+    }
+}
+
+/// An invariant that would not hold any more if something were committed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{} {}: {detail}", invariant.code(), invariant.promise())]
+pub struct Breach {
+    /// Which.
+    pub invariant: Invariant,
+    /// What was found, without personal data.
+    pub detail: String,
+}
+
+impl Breach {
+    /// A breach with what was found.
+    pub(crate) fn new(invariant: Invariant, detail: impl Into<String>) -> Self {
+        Self { invariant, detail: detail.into() }
+    }
+}

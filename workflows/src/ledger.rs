@@ -80,3 +80,56 @@ impl Ledger {
         all
     }
 }
+
+impl Ledger {
+    /// The first currency whose balances do not add up to zero.
+    pub fn unbalanced(&self) -> Option<Currency> {
+        let mut sums: BTreeMap<Currency, i128> = BTreeMap::new();
+        for (currency, _, micro) in self.balances() {
+            *sums.entry(currency).or_default() += micro;
+        }
+        sums.into_iter().find(|(_, sum)| *sum != 0).map(|(currency, _)| currency)
+    }
+
+    /// The first account that owes what it cannot owe: all but deposits and transit are never
+    /// below zero, and deposits never above.
+    pub fn overdrawn(&self) -> Option<(Currency, Account)> {
+        let is_off = |account, micro: i128| match account {
+            Account::Transit => false,
+            Account::Deposits => micro > 0,
+            _ => micro < 0,
+        };
+        let mut balances = self.balances();
+        let found = balances.find(|(_, account, micro)| is_off(*account, *micro));
+        found.map(|(currency, account, _)| (currency, account))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_posting_keeps_the_balance_and_anything_else_breaks_it() {
+        let won = Currency::try_from("KRW".to_owned()).unwrap();
+        let mut ledger = Ledger::default();
+        let post = Posting { from: Account::Deposits, to: Account::Home, micro: 5 };
+        ledger.post(won, post);
+        assert_eq!((ledger.unbalanced(), ledger.overdrawn()), (None, None));
+        *ledger.balances.get_mut(&(won, Account::Home)).unwrap() += 1;
+        assert_eq!(ledger.unbalanced(), Some(won));
+    }
+
+    #[test]
+    fn an_account_below_zero_is_told_and_deposits_above() {
+        let won = Currency::try_from("KRW".to_owned()).unwrap();
+        let after = |from, to| {
+            let mut ledger = Ledger::default();
+            ledger.post(won, Posting { from, to, micro: 5 });
+            ledger.overdrawn().map(|(_, account)| account)
+        };
+        assert_eq!(after(Account::Transit, Account::Allotment), None);
+        assert_eq!(after(Account::Allotment, Account::Reserved), Some(Account::Allotment));
+        assert_eq!(after(Account::Transit, Account::Deposits), Some(Account::Deposits));
+    }
+}

@@ -7,6 +7,7 @@
 //! commit falls with it. Effects leave only with [`Sealed::effects`], after their commit.
 
 mod budget;
+mod check;
 mod control;
 mod decide;
 mod log;
@@ -21,6 +22,7 @@ use crate::definition::{Definition, WorkflowRef};
 use crate::entry::DataKey;
 use crate::id::{Arrival, ContributorKey, IdKey, ShardId};
 use crate::inbox::{Item, Lane};
+use crate::invariant::Breach;
 use crate::journey::{Journey, State};
 use crate::limits;
 use crate::program::Program;
@@ -167,6 +169,17 @@ pub struct Sealed {
     pub effects: Vec<Effect>,
 }
 
+/// Why a commit cannot be closed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SealError {
+    /// A row does not encode.
+    #[error(transparent)]
+    Codec(#[from] codec::Error),
+    /// An invariant would not hold any more. Nothing may be committed.
+    #[error(transparent)]
+    Breach(#[from] Breach),
+}
+
 #[derive(Debug, Default)]
 struct Resident {
     row: Contributor,
@@ -297,10 +310,15 @@ impl Shard {
     }
 
     /// Closes the open commit: rows encoded, effects in order.
-    pub fn seal(&mut self) -> Result<Option<Sealed>, codec::Error> {
+    ///
+    /// # Errors
+    /// [`SealError::Breach`] if an invariant would not hold any more: the whole machine must be
+    /// thrown away, since what it decided is wrong.
+    pub fn seal(&mut self) -> Result<Option<Sealed>, SealError> {
         if !self.draft.touched {
             return Ok(None);
         }
+        self.check()?;
         let mut draft = std::mem::take(&mut self.draft);
         self.seals += 1;
         self.seal_entries(&mut draft)?;

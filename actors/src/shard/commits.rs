@@ -7,7 +7,7 @@ use crate::ports::{Committed, ShardStore, StoreError};
 use gristmill_workflows::commit::Commit;
 use gristmill_workflows::id::{Arrival, ShardId};
 use gristmill_workflows::lease::Fence;
-use gristmill_workflows::shard::{Effect, Sealed};
+use gristmill_workflows::shard::{Effect, SealError, Sealed};
 use ractor::ActorRef;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -39,7 +39,8 @@ impl State {
         if clean {
             self.note_admitted(true)?;
         }
-        let Some(Sealed { commit, effects }) = self.machine.seal()? else { return Ok(()) };
+        let sealed = self.machine.seal().map_err(|error| self.refused(error))?;
+        let Some(Sealed { commit, effects }) = sealed else { return Ok(()) };
         let acknowledge = commit.outbox_remove.iter().max().map(|from| from + 1);
         self.seq += 1;
         self.in_flight = Some(InFlight {
@@ -57,6 +58,18 @@ impl State {
             tell(&myself, ShardMessage::Committed(result));
         });
         Ok(())
+    }
+
+    /// What would break an invariant is counted and told; the shard's memory is given up.
+    fn refused(&self, error: SealError) -> Error {
+        match error {
+            SealError::Codec(error) => Error::Codec(error),
+            SealError::Breach(breach) => {
+                self.engine.counters.violations.count(breach.invariant);
+                tracing::error!(shard = %self.id, %breach, "a commit is refused");
+                Error::Breach(breach)
+            }
+        }
     }
 
     pub(super) async fn on_committed(
