@@ -13,6 +13,11 @@
 
 mod leases;
 
+mod fatal;
+
+pub use fatal::Fatal;
+use fatal::fatal;
+
 use crate::engine::{Counters, Engine, PayoutSlot, Ports};
 use crate::limits;
 use crate::membership::{self, Holdings, MembershipActor, MembershipMessage, Place};
@@ -25,7 +30,6 @@ use crate::shard::{self, ShardActor, ShardMessage, ShardStatus};
 use crate::trace_log::{self, TraceLog};
 use crate::trace_role::{self, LogSizes, TraceRole};
 use gristmill_workflows::id::ShardId;
-use gristmill_workflows::invariant::Breach;
 use gristmill_workflows::shard::World;
 use gristmill_workflows::time::Timestamp;
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
@@ -50,32 +54,6 @@ pub(crate) enum NodeMessage {
     CutOff(ShardId),
     /// Hand everything over.
     Drain,
-}
-
-/// What ended a node that nobody stopped.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Fatal {
-    /// The store failed or is damaged.
-    #[error(transparent)]
-    Store(StoreError),
-    /// What a shard decided would break an invariant. Among several nodes the shard is loaded
-    /// again instead, since the others must go on.
-    #[error("a commit was refused, since it would break {0}")]
-    Breach(Breach),
-    /// The log failed or differs.
-    #[error("the public log: {detail}")]
-    Log {
-        /// What was met.
-        detail: String,
-        /// The disk is full.
-        full: bool,
-    },
-    /// An actor that nothing can replace ended.
-    #[error("an actor of the node ended: {detail}")]
-    Actor {
-        /// Which, and how.
-        detail: String,
-    },
 }
 
 /// What a node is made of.
@@ -295,21 +273,6 @@ impl State {
             shown.get_or_insert(fatal);
             first
         });
-    }
-}
-
-fn fatal(error: &ActorProcessingErr) -> Option<Fatal> {
-    match error.downcast_ref::<shard::Error>()? {
-        shard::Error::Store(error @ (StoreError::Failed { .. } | StoreError::Damaged { .. })) => {
-            Some(Fatal::Store(error.clone()))
-        }
-        shard::Error::Codec(error) => {
-            Some(Fatal::Store(StoreError::Damaged { detail: error.to_string() }))
-        }
-        shard::Error::Store(_)
-        | shard::Error::Broken
-        | shard::Error::Log(_)
-        | shard::Error::Breach(_) => None,
     }
 }
 

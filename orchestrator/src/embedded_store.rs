@@ -12,6 +12,7 @@ mod limits;
 mod memory;
 mod open_error;
 mod reads;
+mod torn;
 mod writer;
 
 #[cfg(test)]
@@ -144,9 +145,11 @@ impl EmbeddedStore {
         if !Engine::stands(&engine_dir)? {
             return Err(files::damaged("the file engine/version is missing"));
         }
-        let engine = Engine::open(&engine_dir)?;
+        let (engine, torn) = Engine::open_torn(&engine_dir)?;
         let number = check(&engine, &identity.uuid)?;
         if number < acknowledged_number {
+            drop(engine);
+            torn.map_or(Ok(()), |torn| torn.restore())?;
             let lost = acknowledged_number - number;
             return Err(files::damaged(format!("the last {lost} acknowledged groups are missing")));
         }

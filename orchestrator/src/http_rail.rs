@@ -3,6 +3,8 @@
 pub mod limits;
 mod wire;
 
+pub use wire::{asked, batch_answers, book_lines};
+
 use std::sync::Arc;
 use std::time::Duration;
 

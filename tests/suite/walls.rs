@@ -7,7 +7,7 @@ use serde_json::Value;
 use std::process::Command;
 
 /// Which of our own crates each crate may depend on (build and run; tests may use the testkit).
-const MAY_USE: [(&str, &[&str]); 8] = [
+const MAY_USE: [(&str, &[&str]); 9] = [
     ("gristmill-trace", &[]),
     ("gristmill-media", &[]),
     ("gristmill-workflows", &["gristmill-trace"]),
@@ -18,6 +18,16 @@ const MAY_USE: [(&str, &[&str]); 8] = [
         &["gristmill-actors", "gristmill-media", "gristmill-trace", "gristmill-workflows"],
     ),
     ("gristmill-author", &["gristmill", "gristmill-actors"]),
+    (
+        "gristmill-fuzz",
+        &[
+            "gristmill",
+            "gristmill-actors",
+            "gristmill-media",
+            "gristmill-trace",
+            "gristmill-workflows",
+        ],
+    ),
     ("gristmill-tests", &[]),
 ];
 

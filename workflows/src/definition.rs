@@ -134,6 +134,12 @@ pub enum Error {
         /// Its name.
         stage: String,
     },
+    /// Settings that have no canonical form (RFC 8785), so the version cannot be pinned.
+    #[error("stage.{stage}: its settings cannot be written in canonical JSON")]
+    Settings {
+        /// Of which stage.
+        stage: String,
+    },
     /// A policy is off.
     #[error("stage.{stage}.policy.{source}")]
     Policy {
@@ -192,7 +198,7 @@ impl File {
             let StageFile { policy, requests, settings } = file;
             stages.push(Stage { signature, policy, requests, settings });
         }
-        let hash = pin(&self.name, self.version, &stages);
+        let hash = pin(&self.name, self.version, &stages)?;
         Ok(Definition {
             pin: WorkflowRef { name: self.name.into(), version: self.version, hash },
             stages,
@@ -218,19 +224,20 @@ fn connect(
     Ok(())
 }
 
-fn pin(name: &str, version: u32, stages: &[Stage]) -> [u8; 16] {
+fn pin(name: &str, version: u32, stages: &[Stage]) -> Result<[u8; 16], Error> {
     let mut hash = Sha256::new();
     hash.update(format!("{name}\0{version}\0"));
     for stage in stages {
         let s = &stage.signature;
-        let settings = serde_jcs::to_vec(&stage.settings).unwrap_or_default();
+        let settings = serde_jcs::to_vec(&stage.settings)
+            .map_err(|_| Error::Settings { stage: s.name.to_owned() })?;
         hash.update(format!("{}\0{}\0{:?}\0{:?}\0", s.name, s.version, s.input, s.output));
         hash.update(settings);
     }
     let digest = hash.finalize();
     let mut first = [0; 16];
     first.copy_from_slice(&digest[..16]);
-    first
+    Ok(first)
 }
 
 impl Definition {

@@ -77,7 +77,8 @@ impl Scoring {
                 Outcome::RejectAs(Reason::known("below_floor"))
             }
             Verdict::Scored { score, factors } => {
-                let score = u16::try_from(score).unwrap_or(0);
+                let score = u16::try_from(score)
+                    .map_err(|_| StageError::Permanent(format!("{score} is no score")))?;
                 let scorer = measured.scorer.to_owned();
                 let units = measured.units;
                 let output = Scored { score, units, scorer, factors };

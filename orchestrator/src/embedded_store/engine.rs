@@ -2,6 +2,7 @@
 
 use super::limits;
 use super::open_error::{OpenError, is_full};
+use super::torn::{self, Torn};
 use fjall::compaction::Leveled;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, LsmError, PersistMode, UserKey, UserValue};
 use gristmill_actors::ports::StoreError;
@@ -77,12 +78,33 @@ impl Engine {
 
     /// Opens or creates.
     pub(super) fn open(dir: &Path) -> Result<Self, OpenError> {
-        // The engine asserts what it reads from the directory; damage must not end the process.
-        let opened = catch_unwind(AssertUnwindSafe(|| Self::try_open(dir)));
-        opened.unwrap_or_else(|_| Err(OpenError::Damaged { detail: "the engine panicked".into() }))
+        Ok(Self::guarded(dir)??)
     }
 
-    fn try_open(dir: &Path) -> Result<Self, OpenError> {
+    /// Opens; a journal with a torn end loses the group that was being written.
+    pub(super) fn open_torn(dir: &Path) -> Result<(Self, Option<Torn>), OpenError> {
+        let refused = match Self::guarded(dir)? {
+            Ok(engine) => return Ok((engine, None)),
+            Err(error) if torn::is_torn(&error) => error,
+            Err(error) => return Err(error.into()),
+        };
+        let Some(torn) = torn::cut(dir)? else { return Err(refused.into()) };
+        match Self::guarded(dir) {
+            Ok(Ok(engine)) => Ok((engine, Some(torn))),
+            Ok(Err(_)) | Err(_) => {
+                torn.restore()?;
+                Err(refused.into())
+            }
+        }
+    }
+
+    /// The engine asserts what it reads from the directory; damage must not end the process.
+    fn guarded(dir: &Path) -> Result<Result<Self, fjall::Error>, OpenError> {
+        let opened = catch_unwind(AssertUnwindSafe(|| Self::try_open(dir)));
+        opened.map_err(|_| OpenError::Damaged { detail: "the engine panicked".into() })
+    }
+
+    fn try_open(dir: &Path) -> Result<Self, fjall::Error> {
         let db = Database::builder(dir)
             .cache_size(limits::CACHE_BYTES)
             .worker_threads(limits::WORKER_THREADS)

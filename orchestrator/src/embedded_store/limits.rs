@@ -36,3 +36,6 @@ pub(super) const INTAKE_MAX: u64 = 100_000_000;
 const _: () = assert!(GROUP_BYTES_MAX as u64 <= MEMTABLE_BYTES);
 const _: () = assert!(MEMTABLE_BYTES < JOURNALS_BYTES);
 const _: () = assert!(STALL_FULL_MAX.as_secs() < STALL_MAX.as_secs());
+/// Bytes of a journal that are looked at when its end is torn; the engine begins another one long
+/// before.
+pub(super) const JOURNAL_BYTES_MAX: u64 = 1 << 30;

@@ -51,7 +51,8 @@ pub(super) fn batch(batch: &[PayoutRequest]) -> Vec<u8> {
 
 /// One answer a payout, in the order of the batch. Lines are matched by key: their order and number
 /// are not relied on, and of two lines for a key the first counts.
-pub(super) fn batch_answers(batch: &[PayoutRequest], body: &[u8]) -> Option<Vec<Answer>> {
+/// None breaks the protocol.
+pub fn batch_answers(batch: &[PayoutRequest], body: &[u8]) -> Option<Vec<Answer>> {
     let mut answers: HashMap<Cow<'_, str>, Answer> = HashMap::with_capacity(batch.len());
     for line in lines(body) {
         let line: AnswerLine<'_> = serde_json::from_slice(line).ok()?;
@@ -63,12 +64,13 @@ pub(super) fn batch_answers(batch: &[PayoutRequest], body: &[u8]) -> Option<Vec<
     Some(batch.iter().map(answer).collect())
 }
 
-pub(super) fn asked(body: &[u8]) -> Option<Answer> {
+/// The answer to a question after one payout; none breaks the protocol.
+pub fn asked(body: &[u8]) -> Option<Answer> {
     serde_json::from_slice::<AnswerLine<'_>>(body).ok()?.answer()
 }
 
 /// The lines of a page of the book, if they carry on from `after`.
-pub(super) fn book_lines(body: &[u8], after: u64) -> Option<Vec<BookLine>> {
+pub fn book_lines(body: &[u8], after: u64) -> Option<Vec<BookLine>> {
     let mut last = after;
     let mut page = Vec::new();
     for line in lines(body) {

@@ -62,7 +62,8 @@ impl Shard {
                 let booked = self.state.ledger.balance(currency, account);
                 let there = sums.get(&(currency, account)).copied().unwrap_or(0);
                 if booked != there {
-                    let detail = format!("{account:?} in {currency}: {booked} booked, {there} there");
+                    let detail =
+                        format!("{account:?} in {currency}: {booked} booked, {there} there");
                     return Err(Breach::new(Invariant::MoneyAddsUp, detail));
                 }
             }

@@ -34,8 +34,8 @@ impl Object {
             Offer { shard: ShardId(*shard), epoch: *epoch, from: *from, entries }
         };
         let cursors = self.cursors.iter();
-        let cursors =
-            cursors.map(|(shard, epoch, next)| (ShardId(*shard), Cursor { epoch: *epoch, next: *next }));
+        let cursors = cursors
+            .map(|(shard, epoch, next)| (ShardId(*shard), Cursor { epoch: *epoch, next: *next }));
         Sequenced {
             first: self.first,
             before: self.before,

@@ -259,7 +259,8 @@ impl State {
             }
             if node.offer(shape).is_some() {
                 for role in 0..shape.roles {
-                    actions.extend([Fate::Heard, Fate::ReplyLost].map(|f| Action::Offer(n, role, f)));
+                    actions
+                        .extend([Fate::Heard, Fate::ReplyLost].map(|f| Action::Offer(n, role, f)));
                 }
             }
             if node.try_due(shape).is_some() && node.rail.is_none() {
