@@ -23,7 +23,6 @@ use crate::limits;
 use crate::membership::{self, Holdings, MembershipActor, MembershipMessage, Place};
 use crate::payouts::{self, PayoutBatcher};
 use crate::pool::{self, StagePool};
-use crate::ports::StoreError;
 use crate::rail::Rail;
 use crate::registry::Registry;
 use crate::shard::{self, ShardActor, ShardMessage, ShardStatus};

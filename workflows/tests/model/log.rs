@@ -115,10 +115,16 @@ impl Log {
         let mut machine = self.roles[role].machine();
         let from = if cursor_ignored { machine.cursor(shard).next } else { from };
         let offer = Offer { shard, epoch, from, entries: vec![vec![entry]] };
+        let cursors = machine.cursors().clone();
         let (object, answers) = machine.sequence(vec![offer]);
         let fresh = object.is_some();
         if let Some(object) = object {
-            if self.objects.len() != self.roles[role].objects.len() {
+            let known = self.roles[role].objects.len();
+            if self.objects.len() != known {
+                machine.take_back(&object, cursors);
+                for other in &self.objects[known..] {
+                    assert!(machine.replay(&other.sequenced(), other.hash()), "an object follows");
+                }
                 self.roles[role].objects.clone_from(&self.objects);
                 return Offered::Collided;
             }
