@@ -257,7 +257,11 @@ impl State {
         tokio::spawn(async move {
             let looked = match (anew, publishes) {
                 (true, _) => reopen(&log).await.map(|reopened| log = reopened),
-                (false, true) => log.catch_up().await,
+                (false, true) => match log.is_overtaken().await {
+                    Ok(true) => reopen(&log).await.map(|reopened| log = reopened),
+                    Ok(false) => log.catch_up().await,
+                    Err(error) => Err(error),
+                },
                 (false, false) => match log.catch_up().await {
                     Ok(()) => log.follow().await.map(drop),
                     Err(trace_log::Error::Superseded { .. }) => {

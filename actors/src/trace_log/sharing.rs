@@ -55,6 +55,15 @@ impl TraceLog {
         }
     }
 
+    /// Whether another writer has published further than what is known here.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] or [`Error::Store`].
+    pub async fn is_overtaken(&self) -> Result<bool, Error> {
+        let shown = checkpoint(&*self.store, CHECKPOINT, self.key.verifier()).await?;
+        Ok(shown.is_some_and(|(shown, _)| shown.size > self.published_size()))
+    }
+
     /// Takes up what another writer has published; true if that is further than what is known here.
     ///
     /// # Errors

@@ -1,6 +1,8 @@
 //! Mutates the corpus by seed and feeds every target for `GRISTMILL_TEST_FUZZ_SECONDS` seconds in all
 //! (10), from `GRISTMILL_TEST_SEED` (1) on. A failure names target, seed and bytes.
 
+#![cfg(test)]
+
 use gristmill_fuzz::{TARGETS, Target};
 use std::fs;
 use std::panic::catch_unwind;
