@@ -154,8 +154,8 @@ impl EmbeddedStore {
             let lost = acknowledged_number - number;
             return Err(files::damaged(format!("the last {lost} acknowledged groups are missing")));
         }
-        let shards = memory::shard_rows(&engine, identity.shards)?;
-        let marked = RwLock::new(memory::marked(&engine, identity.shards)?);
+        let shards = memory::shard_rows(&engine.view(), identity.shards)?;
+        let marked = RwLock::new(memory::marked(&engine.view(), identity.shards)?);
         let failure = watch::Sender::new(None);
         let progress = Progress::new();
         let shared = Arc::new(Shared { engine, marked, failure, progress, _lock: lock });
@@ -249,13 +249,14 @@ fn writer_ended() -> StoreError {
 
 /// Checks that the engine's rows belong to the identity, and reads the number of its last group.
 fn check(engine: &Engine, uuid: &[u8; 16]) -> Result<u64, OpenError> {
+    let view = engine.view();
     for space in Space::ALL {
-        let row = engine.get(space, &keys::node(Tag::Uuid)).map_err(memory::read_error)?;
+        let row = view.get(space, &keys::node(Tag::Uuid)).map_err(memory::read_error)?;
         if row.as_deref() != Some(uuid.as_slice()) {
             return Err(files::damaged(format!("the keyspace {space:?} is not this store's")));
         }
     }
-    let number = engine.get(Space::Queue, &keys::node(Tag::Number)).map_err(memory::read_error)?;
+    let number = view.get(Space::Queue, &keys::node(Tag::Number)).map_err(memory::read_error)?;
     let number = number.and_then(|number| keys::bytes_at(&number, 0)).map(u64::from_be_bytes);
     number.ok_or_else(|| files::damaged("the number of the last group is missing"))
 }
@@ -319,7 +320,7 @@ impl ShardStore for EmbeddedStore {
     }
 
     fn load(&self, shard: ShardId) -> BoxFuture<'_, Result<Loaded, StoreError>> {
-        Box::pin(self.read(shard, move |shared| reads::load(&shared.engine, shard)))
+        Box::pin(self.read(shard, move |shared| reads::load(&shared.engine.view(), shard)))
     }
 
     fn inbox(
@@ -331,7 +332,7 @@ impl ShardStore for EmbeddedStore {
     ) -> BoxFuture<'_, Result<Vec<(Arrival, Vec<u8>)>, StoreError>> {
         let tag = keys::lane(lane);
         Box::pin(self.read(shard, move |shared| {
-            reads::page(&shared.engine, Space::Queue, shard, tag, after, limit)
+            reads::page(&shared.engine.view(), Space::Queue, shard, tag, after, limit)
         }))
     }
 
@@ -341,12 +342,14 @@ impl ShardStore for EmbeddedStore {
         arrivals: Vec<Arrival>,
     ) -> BoxFuture<'_, Result<Vec<Option<Vec<u8>>>, StoreError>> {
         Box::pin(
-            self.read(shard, move |shared| reads::inbox_items(&shared.engine, shard, &arrivals)),
+            self.read(shard, move |shared| {
+                reads::inbox_items(&shared.engine.view(), shard, &arrivals)
+            }),
         )
     }
 
     fn queued(&self, shard: ShardId) -> BoxFuture<'_, Result<u64, StoreError>> {
-        Box::pin(self.read(shard, move |shared| reads::queued(&shared.engine, shard)))
+        Box::pin(self.read(shard, move |shared| reads::queued(&shared.engine.view(), shard)))
     }
 
     fn contributors(
@@ -355,7 +358,7 @@ impl ShardStore for EmbeddedStore {
         keys: Vec<ContributorKey>,
     ) -> BoxFuture<'_, Result<Vec<StoredContributor>, StoreError>> {
         Box::pin(self.read(shard, move |shared| {
-            reads::contributors(&shared.engine, &shared.marked, shard, &keys)
+            reads::contributors(&shared.engine.view(), &shared.marked, shard, &keys)
         }))
     }
 
@@ -364,7 +367,11 @@ impl ShardStore for EmbeddedStore {
         shard: ShardId,
         arrivals: Vec<Arrival>,
     ) -> BoxFuture<'_, Result<Vec<Option<StoredJourney>>, StoreError>> {
-        Box::pin(self.read(shard, move |shared| reads::journeys(&shared.engine, shard, &arrivals)))
+        Box::pin(
+            self.read(shard, move |shared| {
+                reads::journeys(&shared.engine.view(), shard, &arrivals)
+            }),
+        )
     }
 
     fn find(
@@ -372,7 +379,9 @@ impl ShardStore for EmbeddedStore {
         shard: ShardId,
         identities: Vec<[u8; 16]>,
     ) -> BoxFuture<'_, Result<Vec<Option<(Arrival, [u8; 16])>>, StoreError>> {
-        Box::pin(self.read(shard, move |shared| reads::find(&shared.engine, shard, &identities)))
+        Box::pin(
+            self.read(shard, move |shared| reads::find(&shared.engine.view(), shard, &identities)),
+        )
     }
 
     fn timers(
@@ -381,7 +390,11 @@ impl ShardStore for EmbeddedStore {
         until: Timestamp,
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<(Timestamp, Arrival)>, StoreError>> {
-        Box::pin(self.read(shard, move |shared| reads::timers(&shared.engine, shard, until, limit)))
+        Box::pin(
+            self.read(shard, move |shared| {
+                reads::timers(&shared.engine.view(), shard, until, limit)
+            }),
+        )
     }
 
     fn sequenced(
@@ -389,7 +402,11 @@ impl ShardStore for EmbeddedStore {
         shard: ShardId,
         position: u64,
     ) -> BoxFuture<'_, Result<Option<(u64, Vec<u8>)>, StoreError>> {
-        Box::pin(self.read(shard, move |shared| reads::sequenced(&shared.engine, shard, position)))
+        Box::pin(
+            self.read(shard, move |shared| {
+                reads::sequenced(&shared.engine.view(), shard, position)
+            }),
+        )
     }
 
     fn list(
@@ -404,7 +421,7 @@ impl ShardStore for EmbeddedStore {
             Place::Finished => (Space::Finished, Tag::Finished),
         };
         Box::pin(self.read(shard, move |shared| {
-            reads::page(&shared.engine, space, shard, tag, after, limit)
+            reads::page(&shared.engine.view(), space, shard, tag, after, limit)
         }))
     }
 }

@@ -3,6 +3,7 @@
 //! Rows are opaque here: a store takes any bytes. Each case gets a store of its own.
 
 mod commits;
+mod concurrency;
 mod contents;
 mod durability;
 mod fences;
@@ -74,6 +75,8 @@ pub async fn run<S: ShardStore>(maker: &impl Maker<S>) {
     reads::due_timers_come_earliest_first(make().await).await;
     reads::a_sequenced_row_is_found_from_every_position_it_holds(make().await).await;
     reads::journeys_are_listed_by_place_in_pages(make().await).await;
+    concurrency::an_inbox_grows_only_at_its_end(make().await).await;
+    concurrency::a_journey_that_moves_is_always_found(make().await).await;
     durability::shards_know_nothing_of_each_other(make().await).await;
     durability::one_submit_reaches_several_shards(make().await).await;
     durability::reopening_keeps_everything(maker).await;

@@ -4,7 +4,10 @@ use super::limits;
 use super::open_error::{OpenError, is_full};
 use super::torn::{self, Torn};
 use fjall::compaction::Leveled;
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, LsmError, PersistMode, UserKey, UserValue};
+use fjall::{
+    Database, Keyspace, KeyspaceCreateOptions, LsmError, PersistMode, Readable, Snapshot, UserKey,
+    UserValue,
+};
 use gristmill_actors::ports::StoreError;
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
@@ -116,29 +119,9 @@ impl Engine {
         Ok(Self { spaces: [queue?, random?, finished?], db, dir: dir.to_owned() })
     }
 
-    /// One row.
-    pub(super) fn get(&self, space: Space, key: &[u8]) -> Result<Option<UserValue>, StoreError> {
-        self.spaces[space as usize].get(key).map_err(|error| self.read_error(&error))
-    }
-
-    /// Rows under keys that start so, in order.
-    pub(super) fn prefix(
-        &self,
-        space: Space,
-        prefix: &[u8],
-    ) -> impl DoubleEndedIterator<Item = Result<(UserKey, UserValue), StoreError>> {
-        let rows = self.spaces[space as usize].prefix(prefix);
-        rows.map(|row| row.into_inner().map_err(|error| self.read_error(&error)))
-    }
-
-    /// Rows of a range of keys, in order.
-    pub(super) fn range<K: AsRef<[u8]>>(
-        &self,
-        space: Space,
-        range: RangeInclusive<K>,
-    ) -> impl DoubleEndedIterator<Item = Result<(UserKey, UserValue), StoreError>> {
-        let rows = self.spaces[space as usize].range(range);
-        rows.map(|row| row.into_inner().map_err(|error| self.read_error(&error)))
+    /// What is committed now, for reading.
+    pub(super) fn view(&self) -> View<'_> {
+        View { engine: self, snapshot: self.db.snapshot() }
     }
 
     /// Makes changes durable and visible, all or none. An error is final.
@@ -180,6 +163,41 @@ impl Engine {
             }
             _ => StoreError::Damaged { detail: error.to_string() },
         }
+    }
+}
+
+/// What was committed at one moment. Rows that are read past it may belong to a commit that is still
+/// being applied, a part of it.
+pub(super) struct View<'a> {
+    engine: &'a Engine,
+    snapshot: Snapshot,
+}
+
+impl View<'_> {
+    /// One row.
+    pub(super) fn get(&self, space: Space, key: &[u8]) -> Result<Option<UserValue>, StoreError> {
+        let row = self.snapshot.get(&self.engine.spaces[space as usize], key);
+        row.map_err(|error| self.engine.read_error(&error))
+    }
+
+    /// Rows under keys that start so, in order.
+    pub(super) fn prefix(
+        &self,
+        space: Space,
+        prefix: &[u8],
+    ) -> impl DoubleEndedIterator<Item = Result<(UserKey, UserValue), StoreError>> {
+        let rows = self.snapshot.prefix(&self.engine.spaces[space as usize], prefix);
+        rows.map(|row| row.into_inner().map_err(|error| self.engine.read_error(&error)))
+    }
+
+    /// Rows of a range of keys, in order.
+    pub(super) fn range<K: AsRef<[u8]>>(
+        &self,
+        space: Space,
+        range: RangeInclusive<K>,
+    ) -> impl DoubleEndedIterator<Item = Result<(UserKey, UserValue), StoreError>> {
+        let rows = self.snapshot.range(&self.engine.spaces[space as usize], range);
+        rows.map(|row| row.into_inner().map_err(|error| self.engine.read_error(&error)))
     }
 }
 

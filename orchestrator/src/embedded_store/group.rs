@@ -2,7 +2,7 @@
 //! the group left, and nothing is changed outside of the group. A call that is answered `Fenced`
 //! left nothing in the group; after any other error the group must be given up as a whole.
 
-use super::engine::{Changes, Engine, Space};
+use super::engine::{Changes, Engine, Space, View};
 use super::keys::{self, Tag};
 use super::memory::{Marked, ShardRow};
 use super::reads;
@@ -29,7 +29,7 @@ pub(super) struct Staged {
 
 /// A group that is being put together.
 pub(super) struct Group<'a> {
-    engine: &'a Engine,
+    view: View<'a>,
     known: &'a [ShardRow],
     known_marked: &'a RwLock<Marked>,
     staged: Staged,
@@ -46,7 +46,7 @@ impl<'a> Group<'a> {
     ) -> Self {
         let staged =
             Staged { changes: Changes::default(), shards: BTreeMap::new(), marked: Vec::new() };
-        Self { engine, known, known_marked, staged, marks: HashMap::new() }
+        Self { view: engine.view(), known, known_marked, staged, marks: HashMap::new() }
     }
 
     /// What the group came to.
@@ -280,7 +280,7 @@ impl<'a> Group<'a> {
     fn row(&self, space: Space, key: &[u8]) -> Result<Option<fjall::UserValue>, StoreError> {
         match self.staged.changes.get(space, key) {
             Some(row) => Ok(row.cloned()),
-            None => self.engine.get(space, key),
+            None => self.view.get(space, key),
         }
     }
 
@@ -294,7 +294,7 @@ impl<'a> Group<'a> {
                 let is_marked = known.contains(&(shard, key));
                 drop(known);
                 let marks =
-                    if is_marked { reads::marks(self.engine, shard, key)? } else { Vec::new() };
+                    if is_marked { reads::marks(&self.view, shard, key)? } else { Vec::new() };
                 Ok(slot.insert(marks))
             }
         }

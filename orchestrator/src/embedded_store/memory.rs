@@ -1,6 +1,6 @@
 //! What the store keeps in memory: a row a shard, and whose withdrawals are marked.
 
-use super::engine::{Engine, Space};
+use super::engine::{Space, View};
 use super::files::damaged;
 use super::keys::{self, Tag};
 use super::open_error::OpenError;
@@ -31,9 +31,9 @@ impl Record for ShardRow {
 pub(super) type Marked = HashSet<(ShardId, ContributorKey)>;
 
 /// Reads the rows of all shards.
-pub(super) fn shard_rows(engine: &Engine, shards: u16) -> Result<Vec<ShardRow>, OpenError> {
+pub(super) fn shard_rows(view: &View<'_>, shards: u16) -> Result<Vec<ShardRow>, OpenError> {
     let row = |shard| {
-        let row = engine.get(Space::Queue, &keys::only(ShardId(shard), Tag::Shard));
+        let row = view.get(Space::Queue, &keys::only(ShardId(shard), Tag::Shard));
         match row.map_err(read_error)? {
             Some(row) => codec::decode(&row).map_err(|error| match error {
                 codec::Error::Newer { .. } => OpenError::WrongVersion { detail: error.to_string() },
@@ -46,10 +46,10 @@ pub(super) fn shard_rows(engine: &Engine, shards: u16) -> Result<Vec<ShardRow>, 
 }
 
 /// Reads who has marks.
-pub(super) fn marked(engine: &Engine, shards: u16) -> Result<Marked, OpenError> {
+pub(super) fn marked(view: &View<'_>, shards: u16) -> Result<Marked, OpenError> {
     let mut marked = Marked::new();
     for shard in (0..shards).map(ShardId) {
-        for row in engine.prefix(Space::Random, &keys::only(shard, Tag::Mark)) {
+        for row in view.prefix(Space::Random, &keys::only(shard, Tag::Mark)) {
             let (key, _) = row.map_err(read_error)?;
             let contributor = keys::bytes_at(&key, 3).map(ContributorKey);
             let contributor = contributor.ok_or_else(|| damaged("the key of a mark is cut off"))?;

@@ -1,6 +1,6 @@
 //! Reads; they may touch the disk and so run on blocking threads.
 
-use super::engine::{Engine, Space};
+use super::engine::{Space, View};
 use super::keys::{self, Tag};
 use super::memory::{Marked, ShardRow};
 use gristmill_actors::ports::{Loaded, StoreError, StoredContributor, StoredJourney};
@@ -26,12 +26,12 @@ pub(super) fn no_shard(shard: ShardId, shards: usize) -> StoreError {
 }
 
 /// `ShardStore::load`.
-pub(super) fn load(engine: &Engine, shard: ShardId) -> Result<Loaded, StoreError> {
-    let outbox = page(engine, Space::Queue, shard, Tag::Outbox, None, usize::MAX)?;
-    let erasures = page(engine, Space::Queue, shard, Tag::Erasure, None, usize::MAX)?;
+pub(super) fn load(view: &View<'_>, shard: ShardId) -> Result<Loaded, StoreError> {
+    let outbox = page(view, Space::Queue, shard, Tag::Outbox, None, usize::MAX)?;
+    let erasures = page(view, Space::Queue, shard, Tag::Erasure, None, usize::MAX)?;
     Ok(Loaded {
-        state: row(engine, Space::Queue, &keys::only(shard, Tag::State))?,
-        admitted: row(engine, Space::Queue, &keys::only(shard, Tag::Admitted))?,
+        state: row(view, Space::Queue, &keys::only(shard, Tag::State))?,
+        admitted: row(view, Space::Queue, &keys::only(shard, Tag::Admitted))?,
         outbox,
         erasures: erasures.into_iter().map(|(slot, _)| slot).collect(),
     })
@@ -39,7 +39,7 @@ pub(super) fn load(engine: &Engine, shard: ShardId) -> Result<Loaded, StoreError
 
 /// Rows of a tag with numbers above `after`, in order.
 pub(super) fn page(
-    engine: &Engine,
+    view: &View<'_>,
     space: Space,
     shard: ShardId,
     tag: Tag,
@@ -50,27 +50,26 @@ pub(super) fn page(
         return Ok(Vec::new());
     };
     let range = keys::numbered(shard, tag, from)..=keys::numbered(shard, tag, u64::MAX);
-    let rows = engine.range(space, range).take(limit);
+    let rows = view.range(space, range).take(limit);
     rows.map(|row| row.and_then(|(key, row)| Ok((number(&key)?, row.to_vec())))).collect()
 }
 
 /// `ShardStore::inbox_items`.
 pub(super) fn inbox_items(
-    engine: &Engine,
+    view: &View<'_>,
     shard: ShardId,
     arrivals: &[Arrival],
 ) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
     let item = |arrival: &Arrival| {
-        let of =
-            |lane| row(engine, Space::Queue, &keys::numbered(shard, keys::lane(lane), *arrival));
+        let of = |lane| row(view, Space::Queue, &keys::numbered(shard, keys::lane(lane), *arrival));
         Ok(of(Lane::Intake)?.or(of(Lane::Control)?))
     };
     arrivals.iter().map(item).collect()
 }
 
 /// `ShardStore::queued`.
-pub(super) fn queued(engine: &Engine, shard: ShardId) -> Result<u64, StoreError> {
-    let row = row(engine, Space::Queue, &keys::only(shard, Tag::Shard))?;
+pub(super) fn queued(view: &View<'_>, shard: ShardId) -> Result<u64, StoreError> {
+    let row = row(view, Space::Queue, &keys::only(shard, Tag::Shard))?;
     let row: Option<ShardRow> = row
         .as_deref()
         .map(codec::decode)
@@ -81,7 +80,7 @@ pub(super) fn queued(engine: &Engine, shard: ShardId) -> Result<u64, StoreError>
 
 /// `ShardStore::contributors`.
 pub(super) fn contributors(
-    engine: &Engine,
+    view: &View<'_>,
     marked: &RwLock<Marked>,
     shard: ShardId,
     contributors: &[ContributorKey],
@@ -91,21 +90,21 @@ pub(super) fn contributors(
         contributors.iter().map(|key| marked.contains(&(shard, *key))).collect()
     };
     let contributor = |(key, is_marked): (&ContributorKey, bool)| {
-        let marks = if is_marked { marks(engine, shard, *key)? } else { Vec::new() };
+        let marks = if is_marked { marks(view, shard, *key)? } else { Vec::new() };
         let key = keys::named(shard, Tag::Contributor, key.0);
-        Ok(StoredContributor { row: row(engine, Space::Random, &key)?, marks })
+        Ok(StoredContributor { row: row(view, Space::Random, &key)?, marks })
     };
     contributors.iter().zip(is_marked).map(contributor).collect()
 }
 
 /// All marks of a contributor, oldest first.
 pub(super) fn marks(
-    engine: &Engine,
+    view: &View<'_>,
     shard: ShardId,
     contributor: ContributorKey,
 ) -> Result<Vec<Mark>, StoreError> {
     let prefix = keys::named(shard, Tag::Mark, contributor.0);
-    let rows = engine.prefix(Space::Random, &prefix);
+    let rows = view.prefix(Space::Random, &prefix);
     let mark = |row: &[u8]| codec::decode(row).map_err(|error| damaged(error.to_string()));
     rows.map(|row| row.and_then(|(_, row)| mark(&row))).collect()
 }
@@ -113,17 +112,17 @@ pub(super) fn marks(
 /// `ShardStore::journeys`. A journey only moves from the active to the finished ones, so one that
 /// moves between the two looks is found by the second.
 pub(super) fn journeys(
-    engine: &Engine,
+    view: &View<'_>,
     shard: ShardId,
     arrivals: &[Arrival],
 ) -> Result<Vec<Option<StoredJourney>>, StoreError> {
     let journey = |arrival: &Arrival| {
         let active = keys::numbered(shard, Tag::Active, *arrival);
-        if let Some(row) = row(engine, Space::Queue, &active)? {
+        if let Some(row) = row(view, Space::Queue, &active)? {
             return Ok(Some(StoredJourney { place: Place::Active, row }));
         }
         let finished = keys::numbered(shard, Tag::Finished, *arrival);
-        let row = row(engine, Space::Finished, &finished)?;
+        let row = row(view, Space::Finished, &finished)?;
         Ok(row.map(|row| StoredJourney { place: Place::Finished, row }))
     };
     arrivals.iter().map(journey).collect()
@@ -134,12 +133,12 @@ pub(super) type Handed = (Arrival, [u8; 16]);
 
 /// `ShardStore::find`.
 pub(super) fn find(
-    engine: &Engine,
+    view: &View<'_>,
     shard: ShardId,
     identities: &[[u8; 16]],
 ) -> Result<Vec<Option<Handed>>, StoreError> {
     let find = |name: &[u8; 16]| {
-        let row = engine.get(Space::Random, &keys::named(shard, Tag::Identity, *name))?;
+        let row = view.get(Space::Random, &keys::named(shard, Tag::Identity, *name))?;
         row.map(|row| identity(&row)).transpose()
     };
     identities.iter().map(find).collect()
@@ -153,7 +152,7 @@ pub(super) fn identity(row: &[u8]) -> Result<Handed, StoreError> {
 
 /// `ShardStore::timers`.
 pub(super) fn timers(
-    engine: &Engine,
+    view: &View<'_>,
     shard: ShardId,
     until: Timestamp,
     limit: usize,
@@ -165,23 +164,23 @@ pub(super) fn timers(
         let whose = whose.ok_or_else(|| damaged("the key of a timer is cut off"))?;
         Ok((Timestamp(number(&key)?), whose))
     };
-    engine.range(Space::Queue, range).take(limit).map(timer).collect()
+    view.range(Space::Queue, range).take(limit).map(timer).collect()
 }
 
 /// `ShardStore::sequenced`.
 pub(super) fn sequenced(
-    engine: &Engine,
+    view: &View<'_>,
     shard: ShardId,
     position: u64,
 ) -> Result<Option<(u64, Vec<u8>)>, StoreError> {
     let first = keys::numbered(shard, Tag::Sequenced, 0);
     let last = keys::numbered(shard, Tag::Sequenced, position);
-    let row = engine.range(Space::Finished, first..=last).next_back();
+    let row = view.range(Space::Finished, first..=last).next_back();
     row.map(|row| row.and_then(|(key, row)| Ok((number(&key)?, row.to_vec())))).transpose()
 }
 
-fn row(engine: &Engine, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-    Ok(engine.get(space, key)?.map(|row| row.to_vec()))
+fn row(view: &View<'_>, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+    Ok(view.get(space, key)?.map(|row| row.to_vec()))
 }
 
 fn number(key: &[u8]) -> Result<u64, StoreError> {

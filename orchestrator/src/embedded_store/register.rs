@@ -1,6 +1,6 @@
 //! The register on the embedded store: rows of the node's own, in the order of their names.
 
-use super::engine::{Engine, Space};
+use super::engine::{Space, View};
 use super::keys;
 use super::writer::Job;
 use super::{EmbeddedStore, reads};
@@ -20,7 +20,7 @@ fn check(name: &str, row: Option<&Vec<u8>>) -> Result<(), StoreError> {
 }
 
 fn scan(
-    engine: &Engine,
+    view: &View<'_>,
     prefix: &str,
     after: Option<&str>,
     limit: usize,
@@ -30,7 +30,7 @@ fn scan(
     let from = after.clone().filter(|after| *after > first).unwrap_or_else(|| first.clone());
     let end = vec![u8::MAX; head.len() + REGISTER_NAME_BYTES_MAX + 1];
     let mut rows = Vec::new();
-    for row in engine.range(Space::Random, from..=end) {
+    for row in view.range(Space::Random, from..=end) {
         let (key, row) = row?;
         if !key.starts_with(&first) || rows.len() >= limit {
             break;
@@ -48,7 +48,7 @@ fn scan(
 impl Register for EmbeddedStore {
     fn get(&self, name: String) -> BoxFuture<'_, Result<Option<Vec<u8>>, StoreError>> {
         Box::pin(self.read(ShardId(0), move |shared| {
-            let row = shared.engine.get(Space::Random, &keys::register(&name))?;
+            let row = shared.engine.view().get(Space::Random, &keys::register(&name))?;
             Ok(row.map(|row| row.to_vec()))
         }))
     }
@@ -71,11 +71,9 @@ impl Register for EmbeddedStore {
         after: Option<String>,
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<Row>, StoreError>> {
-        Box::pin(
-            self.read(ShardId(0), move |shared| {
-                scan(&shared.engine, &prefix, after.as_deref(), limit)
-            }),
-        )
+        Box::pin(self.read(ShardId(0), move |shared| {
+            scan(&shared.engine.view(), &prefix, after.as_deref(), limit)
+        }))
     }
 }
 
