@@ -162,19 +162,26 @@ impl TraceLog {
     /// A writer left behind could put an object back that was taken away since. Objects are taken
     /// away only after a checkpoint covers them, so that checkpoint tells.
     async fn check_superseded(&self, first: u64) -> Result<(), Error> {
+        match self.published_past(first).await? {
+            Some(shown) => Err(Error::Superseded { first, published: shown.size() }),
+            None => Ok(()),
+        }
+    }
+
+    /// The log as `checkpoint` shows it, if that covers the entry at `index`.
+    async fn published_past(&self, index: u64) -> Result<Option<View>, Error> {
         let path = objects::CHECKPOINT;
         let Some(note) = self.store.read(path.to_owned()).await? else {
-            return Ok(());
+            return Ok(None);
         };
-        if self.view.as_ref().is_some_and(|view| view.note().as_bytes() == note) {
-            return Ok(());
-        }
-        match objects::checkpoint(&*self.store, path, self.key.verifier()).await? {
-            Some((checkpoint, _)) if checkpoint.size > first => {
-                Err(Error::Superseded { first, published: checkpoint.size })
-            }
-            _ => Ok(()),
-        }
+        let known = self.view.as_ref().filter(|view| view.note().as_bytes() == note);
+        let shown = match known {
+            Some(view) => Some(view.clone()),
+            None => objects::checkpoint(&*self.store, path, self.key.verifier()).await?.map(
+                |(checkpoint, note)| View::new(Arc::clone(&self.store), checkpoint, note.into()),
+            ),
+        };
+        Ok(shown.filter(|view| view.size() > index))
     }
 
     /// Writes tiles and bundles for everything sequenced and not yet published, then the signed

@@ -61,6 +61,7 @@ impl TraceLog {
     }
 
     async fn replay(&mut self) -> Result<(), Error> {
+        let mut void = Vec::new();
         for first in numbers(&*self.store, SEQUENCED).await? {
             let path = numbered(SEQUENCED, first);
             let Some(bytes) = self.store.read(path.clone()).await? else {
@@ -71,7 +72,7 @@ impl TraceLog {
             if object.first != first {
                 return Err(Error::Misnamed { path });
             }
-            self.take_up(object, sha256(&bytes), path)?;
+            void.extend(self.take_up(object, sha256(&bytes), path)?);
             if self.backlog_bytes > BACKLOG_BYTES_MAX {
                 self.publish().await?;
             }
@@ -80,10 +81,20 @@ impl TraceLog {
         if published > sequenced {
             return Err(Error::Ahead { published, sequenced });
         }
+        if !void.is_empty() {
+            self.store.remove(void).await?;
+        }
         Ok(())
     }
 
-    fn take_up(&mut self, object: Sequenced, hash: [u8; 32], path: String) -> Result<(), Error> {
+    /// Takes up one object; paths of those before a gap, which nothing needs any more.
+    fn take_up(
+        &mut self,
+        object: Sequenced,
+        hash: [u8; 32],
+        path: String,
+    ) -> Result<Vec<String>, Error> {
+        let mut void = Vec::new();
         let follows = !self.retained.is_empty() && self.sequencer.replay(&object, hash);
         if !follows {
             // Taking objects away is not durable and a stale writer may put one back, so among
@@ -92,7 +103,8 @@ impl TraceLog {
                 return Err(Error::Chain { path });
             }
             self.sequencer = Sequencer::default();
-            self.retained.clear();
+            let before = self.retained.drain(..);
+            void.extend(before.map(|object| numbered(SEQUENCED, object.first)));
             self.backlog.clear();
             self.backlog_bytes = 0;
             self.sequencer.replay(&object, hash);
@@ -101,7 +113,7 @@ impl TraceLog {
         if object.end() > self.published_size() {
             self.wait(Batch::of(object));
         }
-        Ok(())
+        Ok(void)
     }
 }
 

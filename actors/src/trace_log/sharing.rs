@@ -33,15 +33,7 @@ impl TraceLog {
     pub async fn catch_up(&mut self) -> Result<(), Error> {
         loop {
             let path = numbered(SEQUENCED, self.sequencer.size());
-            let Some(bytes) = self.store.read(path.clone()).await? else {
-                let (first, published) = (self.sequencer.size(), self.published_size());
-                let is_behind = first < published;
-                return if is_behind {
-                    Err(Error::Superseded { first, published })
-                } else {
-                    Ok(())
-                };
-            };
+            let Some(bytes) = self.next(&path).await? else { return Ok(()) };
             let decoded = codec::decode::<Sequenced>(&bytes);
             let object = decoded.map_err(|source| Error::Object { path: path.clone(), source })?;
             if object.first != self.sequencer.size() {
@@ -52,6 +44,21 @@ impl TraceLog {
             }
             self.retain(&object);
             self.wait(Batch::of(object));
+        }
+    }
+
+    /// The object that follows what is known; none if nothing was sequenced since. A writer that
+    /// slept may find none because it was published and taken away: what it would create there is
+    /// void, so the checkpoint is asked.
+    async fn next(&self, path: &str) -> Result<Option<Vec<u8>>, Error> {
+        if let Some(bytes) = self.store.read(path.to_owned()).await? {
+            return Ok(Some(bytes));
+        }
+        let first = self.sequencer.size();
+        let Some(shown) = self.published_past(first).await? else { return Ok(None) };
+        match self.store.read(path.to_owned()).await? {
+            Some(bytes) => Ok(Some(bytes)),
+            None => Err(Error::Superseded { first, published: shown.size() }),
         }
     }
 
@@ -108,10 +115,12 @@ impl TraceLog {
             let encoded = codec::encode(&object);
             let bytes = encoded.map_err(|source| Error::Object { path: path.clone(), source })?;
             let hash = sha256(&bytes);
-            match self.store.create(vec![(path, bytes)]).await {
+            match self.store.create(vec![(path.clone(), bytes)]).await {
                 Ok(()) => {
                     self.sequencer.sealed(hash);
-                    self.check_superseded(object.first).await?;
+                    if let Some(shown) = self.published_past(object.first).await? {
+                        return Err(self.superseded(&object, path, shown).await);
+                    }
                     self.retain(&object);
                     self.wait(Batch::of(object));
                     return Ok(answers);
@@ -124,5 +133,23 @@ impl TraceLog {
             }
         }
         Err(Error::Crowded)
+    }
+
+    /// An object was created below what is published. Either it is part of that, or it stands where
+    /// another one was taken away: then nobody is told of it, and it goes again.
+    async fn superseded(&self, object: &Sequenced, path: String, mut shown: View) -> Error {
+        let (first, published) = (object.first, shown.size());
+        let entries = object.offers.iter().flat_map(|offer| &offer.entries);
+        for (index, entry) in (first..published).zip(entries) {
+            match shown.entry(index).await {
+                Ok(stands) if stands == *entry => {}
+                Ok(_) => match self.store.remove(vec![path]).await {
+                    Ok(()) => break,
+                    Err(error) => return error.into(),
+                },
+                Err(error) => return error,
+            }
+        }
+        Error::Superseded { first, published }
     }
 }

@@ -30,6 +30,8 @@ struct Inner {
     writes: Vec<String>,
     fault: Option<(usize, LogFault)>,
     late: Vec<Write>,
+    /// What the next read of a path answers.
+    shown: BTreeMap<String, Option<Vec<u8>>>,
 }
 
 #[derive(Debug, Clone)]
@@ -99,6 +101,11 @@ impl MemoryLog {
         Self(Arc::new(Mutex::new(Inner { objects, ..Inner::default() })))
     }
 
+    /// Lets the next read of an object answer what stood there at an earlier time.
+    pub fn show_once(&self, path: &str, bytes: Option<Vec<u8>>) {
+        self.lock().shown.insert(path.to_owned(), bytes);
+    }
+
     /// Puts, changes or takes away one object behind the writer's back.
     pub fn damage(&self, path: &str, bytes: Option<Vec<u8>>) {
         let mut inner = self.lock();
@@ -160,7 +167,11 @@ impl LogStore for MemoryLog {
     }
 
     fn read(&self, path: String) -> BoxFuture<'_, Result<Option<Vec<u8>>, LogError>> {
-        Box::pin(async move { Ok(self.lock().objects.get(&path).cloned()) })
+        Box::pin(async move {
+            let mut inner = self.lock();
+            let earlier = inner.shown.remove(&path);
+            Ok(earlier.unwrap_or_else(|| inner.objects.get(&path).cloned()))
+        })
     }
 
     fn list(&self, folder: String) -> BoxFuture<'_, Result<Vec<String>, LogError>> {

@@ -308,6 +308,57 @@ async fn of_two_writers_at_most_one_goes_on() {
     assert_eq!(open(&store).await.unwrap().sequenced_size(), 15);
 }
 
+/// Two writers of a shared log; one slept while its place was taken, published and taken away.
+async fn slept(store: &MemoryLog) -> (TraceLog, TraceLog) {
+    let mut awake = open(store).await.unwrap().share();
+    let asleep = open(store).await.unwrap().share();
+    for nth in 0..5 {
+        awake.sequence(vec![offer(1, nth * 3, 3)]).await.unwrap();
+        awake.acknowledge(ShardId(1), nth * 3 + 3);
+        awake.publish().await.unwrap();
+    }
+    assert!(!store.objects().contains_key("sequenced/00000000000000000000"));
+    (awake, asleep)
+}
+
+#[tokio::test]
+async fn a_writer_of_a_shared_log_that_slept_creates_nothing() {
+    let store = MemoryLog::new();
+    let (_, mut asleep) = slept(&store).await;
+    let before = store.objects();
+    let error = asleep.sequence(vec![offer(2, 0, 1)]).await.unwrap_err();
+    assert!(matches!(error, Error::Superseded { first: 0, published: 15 }), "{error}");
+    assert_eq!(store.objects(), before);
+    let mut again = asleep.reopened().await.unwrap();
+    assert_eq!(again.sequence(vec![offer(2, 0, 1)]).await.unwrap(), [Answer::At(15)]);
+}
+
+#[tokio::test]
+async fn a_writer_that_falls_asleep_before_it_creates_takes_the_void_object_away() {
+    let store = MemoryLog::new();
+    let (_, mut asleep) = slept(&store).await;
+    let checkpoint = store.objects()["checkpoint"].clone();
+    // It looks before the others publish, and creates after.
+    store.show_once("checkpoint", None);
+    let error = asleep.sequence(vec![offer(2, 0, 1)]).await.unwrap_err();
+    assert!(matches!(error, Error::Superseded { first: 0, published: 15 }), "{error}");
+    assert!(!store.objects().contains_key("sequenced/00000000000000000000"));
+    assert_eq!(store.objects()["checkpoint"], checkpoint);
+}
+
+#[tokio::test]
+async fn a_void_object_of_a_writer_that_died_goes_when_the_log_is_opened() {
+    let store = MemoryLog::new();
+    let (_, _) = slept(&store).await;
+    let other = MemoryLog::new();
+    open(&other).await.unwrap().sequence(vec![offer(2, 0, 1)]).await.unwrap();
+    let path = "sequenced/00000000000000000000";
+    store.damage(path, Some(other.objects()[path].clone()));
+    let mut log = open(&store).await.unwrap();
+    assert!(!store.objects().contains_key(path));
+    assert_eq!(log.sequence(vec![offer(2, 0, 1)]).await.unwrap(), [Answer::At(15)]);
+}
+
 async fn refused(damage: impl FnOnce(&MemoryLog)) -> String {
     let store = MemoryLog::new();
     let mut log = open(&store).await.unwrap();
