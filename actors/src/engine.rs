@@ -130,6 +130,9 @@ impl Engine {
 
     /// From now on these stages are paused. What waits at one that no longer is goes on.
     pub fn pause(&self, stages: BTreeSet<String>) {
+        for (name, stage) in self.metrics.stages() {
+            stage.paused(stages.contains(name));
+        }
         if !self.pauses.set(stages, &self.world.workflows) {
             return;
         }
@@ -137,6 +140,20 @@ impl Engine {
         for actor in shards.values() {
             contribution::tell(actor, ShardMessage::PausesChanged);
         }
+    }
+
+    /// How many attempts each stage has done since the start, in the order of the workflows.
+    #[must_use]
+    pub fn stages_done(&self) -> Vec<(&'static str, u64)> {
+        let stages = self.world.workflows.values().flat_map(|workflow| &workflow.stages);
+        let mut done: Vec<(&'static str, u64)> = Vec::new();
+        for stage in stages {
+            let name = stage.signature.name;
+            if done.iter().all(|(known, _)| *known != name) {
+                done.push((name, self.metrics.stage(name).done()));
+            }
+        }
+        done
     }
 
     /// A standing journey was decided or goes on: who waits for content it holds looks again.

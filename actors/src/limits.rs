@@ -36,6 +36,8 @@ pub const NOTICES_MAX: usize = 4096;
 pub const RELOAD_AFTER: Duration = Duration::from_millis(100);
 /// Longest wait before a shard that lost its memory loads again.
 pub const RELOAD_AFTER_MAX: Duration = Duration::from_secs(10);
+/// A shard that ran for longer than this since it failed was well: its waits begin anew.
+pub const RELOADED_WELL_MS: u64 = 60_000;
 /// How long a journey waits for content whose holder moves, before it looks again.
 pub const CLAIM_PARK_MS: u64 = 250;
 /// The same where the holder itself stands; who decides the holder makes it look at once.

@@ -86,7 +86,8 @@ struct State {
     window: usize,
     statuses: BTreeMap<ShardId, watch::Sender<ShardStatus>>,
     cells: HashMap<ActorId, ShardId>,
-    failures: HashMap<ShardId, u32>,
+    /// How often a shard failed since it was last well for a while, and when.
+    failures: HashMap<ShardId, (u32, Timestamp)>,
     /// Whether this process counted what a shard had admitted, and no journey is to blame since.
     kept: BTreeMap<ShardId, Arc<AtomicBool>>,
     membership: Option<ActorRef<MembershipMessage>>,
@@ -191,7 +192,7 @@ impl State {
     async fn start_shard(&mut self, myself: &ActorRef<NodeMessage>, shard: ShardId) {
         let Some(status) = self.statuses.get(&shard).cloned() else { return };
         if self.membership.is_some() && self.running(shard).is_some() {
-            return;
+            return self.tell_membership(MembershipMessage::Started(shard));
         }
         let arguments = shard::Arguments {
             shard,
@@ -262,8 +263,11 @@ impl State {
         if let Some(status) = self.statuses.get(&shard) {
             status.send_replace(ShardStatus::default());
         }
-        let failures = self.failures.entry(shard).or_default();
-        *failures = failures.saturating_add(1);
+        let now = self.engine.ports.clock.now();
+        let (failures, last) = self.failures.entry(shard).or_insert((0, now));
+        let was_well = now.0.saturating_sub(last.0) > limits::RELOADED_WELL_MS;
+        *failures = if was_well { 1 } else { failures.saturating_add(1) };
+        *last = now;
         let doubled = limits::RELOAD_AFTER * 2u32.saturating_pow((*failures).min(10) - 1);
         let wait = doubled.min(limits::RELOAD_AFTER_MAX);
         tracing::warn!(%shard, %error, ?wait, "a shard gave its memory up and is loaded again");

@@ -62,7 +62,8 @@ pub struct Node {
     pub window: usize,
     /// How long a stop waits for what is under way, in milliseconds.
     pub stop_deadline_ms: u64,
-    /// How long `run` waits for journeys that stand still before it reports, in milliseconds.
+    /// How far ahead `run` waits for journeys that go on by themselves before it reports, in
+    /// milliseconds; timers further ahead are not in memory.
     pub rest_patience_ms: u64,
 }
 

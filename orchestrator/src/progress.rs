@@ -1,4 +1,4 @@
-//! Live progress on standard error: one line that renews itself on a terminal, plain lines
+//! Live progress on standard error: two lines that renew themselves on a terminal, plain lines
 //! otherwise.
 
 use gristmill_actors::node::{Glance, Node};
@@ -12,18 +12,41 @@ const TERMINAL_EVERY: Duration = Duration::from_millis(250);
 /// How often a plain line is written.
 const PLAIN_EVERY: Duration = Duration::from_secs(5);
 
+/// Clears what a terminal shows from the cursor on.
+const CLEAR: &str = "\r\x1b[J";
+/// Back to the first of two lines.
+const UP: &str = "\x1b[1A";
+
+/// Takes the progress off a terminal when it is over.
+struct Shown {
+    terminal: bool,
+}
+
+impl Drop for Shown {
+    fn drop(&mut self) {
+        if self.terminal {
+            // Nobody reads any more: there is nothing to clear.
+            drop(write!(std::io::stderr(), "{CLEAR}"));
+        }
+    }
+}
+
 /// Shows how far a node has come with `expected` journeys, until it is dropped or aborted.
 pub async fn show(node: &Node, expected: u64) {
-    let terminal = std::io::stderr().is_terminal();
-    let every = if terminal { TERMINAL_EVERY } else { PLAIN_EVERY };
+    let shown = Shown { terminal: std::io::stderr().is_terminal() };
+    let every = if shown.terminal { TERMINAL_EVERY } else { PLAIN_EVERY };
     let start = Instant::now();
     let begun = done(&node.glance());
     loop {
         tokio::time::sleep(every).await;
-        let line = line(node, start.elapsed(), begun, expected);
+        let (line, stages) = (line(node, start.elapsed(), begun, expected), stages(node));
         let mut out = std::io::stderr().lock();
-        let (before, after) = if terminal { ("\r\x1b[2K", "") } else { ("", "\n") };
-        if write!(out, "{before}{line}{after}").and_then(|()| out.flush()).is_err() {
+        let written = if shown.terminal {
+            write!(out, "{CLEAR}{line}\n{stages}{UP}")
+        } else {
+            writeln!(out, "{line} · {stages}")
+        };
+        if written.and_then(|()| out.flush()).is_err() {
             return;
         }
     }
@@ -31,6 +54,13 @@ pub async fn show(node: &Node, expected: u64) {
 
 fn done(glance: &Glance) -> u64 {
     glance.settled + glance.refused
+}
+
+/// What each stage has done since the start.
+fn stages(node: &Node) -> String {
+    let stages = node.engine().stages_done().into_iter();
+    let stages: Vec<String> = stages.map(|(name, done)| format!("{name} {done}")).collect();
+    format!("stages done: {}", stages.join(", "))
 }
 
 fn line(node: &Node, elapsed: Duration, begun: u64, expected: u64) -> String {

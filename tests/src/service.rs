@@ -149,6 +149,17 @@ impl Service {
         self.send("POST", path, "application/json", body.to_string().as_bytes())
     }
 
+    /// Hands manifest lines in as a batch, of which every one is taken.
+    ///
+    /// # Panics
+    /// When one is not.
+    pub fn hand_in_all(&self, lines: &[u8]) {
+        let path = "/v1/contributions:batch";
+        let answers = self.send("POST", path, "application/x-ndjson", lines).expect(200).lines();
+        let refused = answers.iter().find(|answer| answer.get("problem").is_some());
+        assert_eq!(refused, None);
+    }
+
     /// Looks at one contribution until it is in a state.
     ///
     /// # Panics

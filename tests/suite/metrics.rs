@@ -1,7 +1,9 @@
 //! `/metrics` of a live node against the contract's list, and against what the store has.
 
-use crate::scrape::{PATIENCE, Scrape, Served};
-use gristmill_tests::{DataDir, Gristmill, Manifest, assert_audited, paid_once, poll_until};
+use crate::scrape::{PATIENCE, Scrape};
+use gristmill_tests::{
+    DataDir, Gristmill, Manifest, Service, assert_audited, paid_once, poll_until,
+};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
@@ -118,8 +120,8 @@ fn assert_is_the_list(scrape: &Scrape) {
 #[test]
 fn metrics_are_the_contracts_list_and_begin_at_zero() {
     let dir = DataDir::new();
-    let service = Served::start(&dir);
-    let scrape = service.scrape();
+    let service = Service::start(&dir);
+    let scrape = Scrape::of(&service);
     assert_is_the_list(&scrape);
     for (name, family) in scrape.families.iter().filter(|(name, _)| !LIVE.contains(&name.as_str()))
     {
@@ -131,7 +133,7 @@ fn metrics_are_the_contracts_list_and_begin_at_zero() {
     assert_eq!(version, words(&[env!("CARGO_PKG_VERSION")]));
     // A later survey shows the shards, and the budgets that were deposited.
     let surveyed = poll_until(PATIENCE, "a survey", || {
-        let scrape = service.scrape();
+        let scrape = Scrape::of(&service);
         (scrape.sum("gristmill_money_micro", &[("account", "home")]) > 0.0).then_some(scrape)
     });
     assert!(surveyed.sum("gristmill_shards_owned", &[]) > 0.0);
@@ -158,16 +160,16 @@ fn listed(dir: &DataDir, state: &str) -> usize {
 #[test]
 fn counters_agree_with_the_store_the_log_and_the_rails_book() {
     let dir = DataDir::new();
-    let service = Served::start(&dir);
+    let service = Service::start(&dir);
     let before = poll_until(PATIENCE, "a survey", || {
-        let scrape = service.scrape();
+        let scrape = Scrape::of(&service);
         (scrape.sum("gristmill_shards_owned", &[]) > 0.0).then_some(scrape)
     });
     let count = 600;
-    service.hand_in(manifest(count).as_bytes());
+    service.hand_in_all(manifest(count).as_bytes());
     let all = count as f64 + 1.0;
     let settled = poll_until(PATIENCE, "every journey to end and a survey to see it", || {
-        let scrape = service.scrape();
+        let scrape = Scrape::of(&service);
         let ended = scrape.sum("gristmill_journeys_finished_total", &[]);
         let state = |state| scrape.sum("gristmill_journeys", &[("state", state)]);
         let seen = state("settled") + state("rejected") + state("withdrawn");
@@ -212,11 +214,15 @@ fn what_the_rail_refuses_is_seen_where_it_stands() {
     let arguments = ["sandbox-rail", "--listen=127.0.0.1:0", &book, "--fault=fail=1"];
     let mut rail = Gristmill::command().spawn(arguments);
     let line: Value = serde_json::from_str(&rail.first_line(PATIENCE)).unwrap();
-    let service = Served::start_with(&dir, &["--rail", line["listening"].as_str().unwrap()]);
+    let service = Service::start_with(
+        &Gristmill::command(),
+        &dir,
+        &["--rail", line["listening"].as_str().unwrap()],
+    );
     let count = 20;
-    service.hand_in(Manifest::engine("refused", count, 4).as_bytes());
+    service.hand_in_all(Manifest::engine("refused", count, 4).as_bytes());
     let seen = poll_until(PATIENCE, "the quarantine to be surveyed", || {
-        let scrape = service.scrape();
+        let scrape = Scrape::of(&service);
         (scrape.sum("gristmill_quarantined", &[]) == count as f64).then_some(scrape)
     });
     let at_payout = [("stage", "payout"), ("cause", "permanent")];

@@ -1,9 +1,9 @@
 //! Dashboards and alerts against a real Prometheus that scrapes a node under load: every
 //! expression is valid and finds something.
 
-use crate::scrape::{PATIENCE, Served, get, request};
+use crate::scrape::PATIENCE;
 use gristmill_tests::{
-    DataDir, Gristmill, Manifest, free_port, has_program, poll_until, repository,
+    DataDir, Gristmill, Manifest, Service, free_port, has_program, poll_until, repository,
 };
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -84,16 +84,17 @@ impl Prometheus {
             .unwrap();
         let prometheus = Self { child, address };
         poll_until(PATIENCE, "Prometheus to be ready", || {
-            let listening = std::net::TcpStream::connect(&prometheus.address).is_ok();
-            let path = "/-/ready";
-            let ready = || request("GET", &prometheus.address, path, "text/plain", b"").0 == 200;
-            (listening && ready()).then_some(())
+            prometheus.get("/-/ready").ok().map(drop)
         });
         prometheus
     }
 
+    fn get(&self, path: &str) -> Result<String, ureq::Error> {
+        ureq::get(format!("http://{}{path}", self.address)).call()?.into_body().read_to_string()
+    }
+
     fn api(&self, path: &str) -> Value {
-        let (_, body) = request("GET", &self.address, path, "application/json", b"");
+        let body = self.get(path).unwrap_or_else(|error| panic!("{path}: {error}"));
         serde_json::from_str(&body).unwrap_or_else(|error| panic!("{path}: {error}: {body}"))
     }
 
@@ -146,8 +147,8 @@ fn promtool_takes_the_rules_the_configuration_and_the_metrics() {
     promtool(&["check", "rules", &path("alerts.yml")], "");
     promtool(&["check", "config", &path("prometheus.yml")], "");
     let dir = DataDir::new();
-    let service = Served::start(&dir);
-    promtool(&["check", "metrics"], &get(&service.address, "/metrics"));
+    let service = Service::start(&dir);
+    promtool(&["check", "metrics"], &service.get("/metrics").expect(200).text());
     let _ended = service.stop().expect(0);
 }
 
@@ -162,8 +163,12 @@ fn every_expression_finds_something_on_a_node_under_load() {
     let arguments = ["sandbox-rail", "--listen=127.0.0.1:0", &book, faults];
     let mut rail = Gristmill::command().spawn(arguments);
     let line: Value = serde_json::from_str(&rail.first_line(PATIENCE)).unwrap();
-    let service = Served::start_with(&dir, &["--rail", line["listening"].as_str().unwrap()]);
-    let prometheus = Prometheus::start(&dir, &service.address);
+    let service = Service::start_with(
+        &Gristmill::command(),
+        &dir,
+        &["--rail", line["listening"].as_str().unwrap()],
+    );
+    let prometheus = Prometheus::start(&dir, service.address());
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -171,7 +176,7 @@ fn every_expression_finds_something_on_a_node_under_load() {
                 if done.load(Ordering::Acquire) {
                     return;
                 }
-                service.hand_in(Manifest::engine(&format!("load{number}"), LOAD, 6).as_bytes());
+                service.hand_in_all(Manifest::engine(&format!("load{number}"), LOAD, 6).as_bytes());
             }
         });
         let finish = Finish(&done);

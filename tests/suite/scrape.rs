@@ -1,79 +1,10 @@
-//! A running service as a scraper sees it: its address, and what `/metrics` says.
+//! What `/metrics` of a running service says.
 
-use gristmill_tests::{DataDir, Gristmill, Output, Process};
-use serde_json::Value;
+use gristmill_tests::Service;
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::time::Duration;
 
 pub const PATIENCE: Duration = Duration::from_secs(120);
-
-/// One request over a connection of its own; the status and the body.
-pub fn request(method: &str, address: &str, path: &str, kind: &str, body: &[u8]) -> (u16, String) {
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    // HTTP/1.0: the body ends with the connection.
-    let head = format!(
-        "{method} {path} HTTP/1.0\r\nHost: {address}\r\nContent-Type: {kind}\r\n\
-         Content-Length: {}\r\n\r\n",
-        body.len()
-    );
-    stream.write_all(head.as_bytes()).unwrap();
-    stream.write_all(body).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    let status = head.split(' ').nth(1).and_then(|word| word.parse().ok()).unwrap();
-    (status, body.to_owned())
-}
-
-/// `GET`, which must succeed.
-pub fn get(address: &str, path: &str) -> String {
-    let (status, body) = request("GET", address, path, "text/plain", b"");
-    assert_eq!(status, 200, "{path}: {body}");
-    body
-}
-
-/// A running `gristmill serve`.
-pub struct Served {
-    process: Process,
-    pub address: String,
-}
-
-impl Served {
-    pub fn start(dir: &DataDir) -> Self {
-        Self::start_with(dir, &[])
-    }
-
-    pub fn start_with(dir: &DataDir, more: &[&str]) -> Self {
-        let flag = dir.flag();
-        let mut arguments = vec!["serve", &flag, "--listen=127.0.0.1:0"];
-        arguments.extend_from_slice(more);
-        let mut process = Gristmill::command().spawn(arguments);
-        let line: Value = serde_json::from_str(&process.first_line(PATIENCE)).unwrap();
-        let address = line["listening"].as_str().unwrap().trim_start_matches("http://").to_owned();
-        Self { process, address }
-    }
-
-    /// Hands manifest lines in.
-    pub fn hand_in(&self, lines: &[u8]) {
-        let path = "/v1/contributions:batch";
-        let (status, body) = request("POST", &self.address, path, "application/x-ndjson", lines);
-        assert_eq!(status, 200, "{body}");
-        let refused = body.lines().find(|line| line.contains("\"problem\""));
-        assert_eq!(refused, None);
-    }
-
-    pub fn scrape(&self) -> Scrape {
-        Scrape::parse(&get(&self.address, "/metrics"))
-    }
-
-    pub fn stop(mut self) -> Output {
-        self.process.terminate();
-        self.process.wait(PATIENCE)
-    }
-}
 
 /// One family: its type, and its samples by full name and labels.
 #[derive(Debug, Default)]
@@ -97,6 +28,11 @@ pub struct Scrape {
 }
 
 impl Scrape {
+    /// What a service shows now.
+    pub fn of(service: &Service) -> Self {
+        Self::parse(&service.get("/metrics").expect(200).text())
+    }
+
     /// Reads the text format 0.0.4, strictly.
     pub fn parse(text: &str) -> Self {
         let mut scrape = Self::default();

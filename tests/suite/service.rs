@@ -1,6 +1,7 @@
 //! The story of a service over a real socket: consent, upload, submit, watch, receipt, statement,
 //! withdraw; and what operators do.
 
+use crate::scrape::Scrape;
 use gristmill_tests::{DataDir, Gristmill, Service, poll_until, repository};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -207,6 +208,9 @@ fn a_paused_stage_is_durable_seen_in_every_sentence_and_gone_when_resumed() {
         .map(|one| one["stage"].as_str().unwrap())
         .collect();
     assert_eq!(paused, ["consent", "payout"]);
+    let metrics = Scrape::of(&service);
+    let shown = |stage| metrics.sum("gristmill_stage_paused", &[("stage", stage)]);
+    assert_eq!(["consent", "scoring", "payout"].map(shown), [1.0, 0.0, 1.0]);
     for id in [&queued, &other] {
         let shown = service.get(&format!("/v1/contributions/{id}")).expect(200).json();
         assert_eq!(shown["state"], "queued");

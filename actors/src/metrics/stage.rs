@@ -81,6 +81,11 @@ impl StageMetrics {
         self.run.observe(took.as_secs_f64());
     }
 
+    /// Attempts that ended well.
+    pub(crate) fn done(&self) -> u64 {
+        self.attempts[Attempt::Done as usize].get()
+    }
+
     /// An attempt took its actor down, so that nobody measured it.
     pub(crate) fn panicked(&self) {
         self.attempts[Attempt::Panic as usize].inc();

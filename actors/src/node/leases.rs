@@ -87,6 +87,8 @@ impl State {
             actor.kill();
             self.forget(shard);
         }
+        // That it had started may be on its way still.
+        self.tell_membership(MembershipMessage::Gone(shard));
     }
 
     /// An actor ended in order.

@@ -1,7 +1,7 @@
 //! Every bound of the configuration.
 
 use crate::sandbox_rail::limits::MAX_BATCH;
-use gristmill_actors::limits::SHARD_WINDOW_MIN;
+use gristmill_actors::limits::{SHARD_WINDOW_MIN, TIMER_HORIZON_MS};
 use gristmill_workflows::limits::SHARDS_MAX;
 
 /// Longest configuration file, in bytes.
@@ -19,7 +19,7 @@ pub const RANGES: &[(&str, i64, i64)] = &[
     ("store.high_water", 1, 100_000_000),
     ("node.window", SHARD_WINDOW_MIN as i64, 1_000_000),
     ("node.stop_deadline_ms", 100, DAY_MS),
-    ("node.rest_patience_ms", 100, DAY_MS),
+    ("node.rest_patience_ms", 100, TIMER_HORIZON_MS as i64),
     ("media.workers", 1, 256),
     ("media.wall_limit_ms", 100, 600_000),
     ("media.max_bytes", 1, MEDIA_BYTES_MAX),
