@@ -1,0 +1,41 @@
+//! What fails is tried again, later and later; what is unavailable costs no attempt.
+
+use crate::town::{FLAKY_TIMES, Town};
+use std::time::Duration;
+
+#[tokio::test(start_paused = true)]
+async fn retries_back_off_with_jitter_up_to_their_ceiling() {
+    let mut town = Town::new();
+    town.start().await;
+    town.consent().await;
+    town.hand_in("flaky").await;
+    town.rest().await;
+    town.stop().await;
+    assert_eq!(town.audited().finished.len(), 1);
+    let attempts = std::mem::take(&mut town.gate.lock().unwrap().flaky);
+    assert_eq!(attempts.len(), FLAKY_TIMES + 1);
+    let waits: Vec<u64> = attempts.windows(2).map(|pair| pair[1].0 - pair[0].0).collect();
+    for (wait, ceiling) in waits.iter().zip([100, 200, 400, 800, 1_000]) {
+        // A timer is as exact as a millisecond; commits take no time here.
+        assert!((1..=ceiling + 5).contains(wait), "{waits:?}");
+    }
+    let halves = waits.iter().zip([50, 100, 200, 400, 500]);
+    let above = halves.filter(|(wait, half)| *wait > half).count();
+    assert!((1..FLAKY_TIMES).contains(&above), "no jitter: {waits:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rail_that_is_down_for_long_costs_no_attempt() {
+    let mut town = Town::new();
+    town.start().await;
+    town.consent().await;
+    town.rest().await;
+    let down = Duration::from_secs(3 * 3_600);
+    town.rail.down_for(down);
+    for name in ["a", "b", "c", "d"] {
+        town.hand_in(name).await;
+    }
+    town.rest().await;
+    town.stop().await;
+    assert_eq!(town.audited().finished.len(), 4);
+}

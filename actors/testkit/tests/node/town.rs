@@ -1,0 +1,331 @@
+//! One person, one shard, one node at a time over what lasts.
+
+use gristmill_actors::engine::{MeasureError, Measured, Measurer, Ports};
+use gristmill_actors::node::{Node, Parts};
+use gristmill_actors::ports::{Clock, Intake, KeyStore, ShardStore, StoreError, Submitted};
+use gristmill_actors::rail::{BookState, BoxFuture, KeyScope, RailProfile};
+use gristmill_actors::registry::Registry;
+use gristmill_actors::stage::{
+    Context, Effect, Nothing, Outcome, Settings, SettingsError, Stage, StageError, StageType,
+};
+use gristmill_actors::stages::{self, Needs};
+use gristmill_actors::trace_log::TraceLog;
+use gristmill_testkit::checkers::{self, Published, Remains};
+use gristmill_testkit::faults::{Faults, FaultyStore};
+use gristmill_testkit::memory_keys::MemoryKeys;
+use gristmill_testkit::memory_log::MemoryLog;
+use gristmill_testkit::memory_media::MemoryMedia;
+use gristmill_testkit::memory_store::{MemoryStore, Shape, ShardRows};
+use gristmill_testkit::model_rail::ModelRail;
+use gristmill_testkit::virtual_clock::VirtualClock;
+use gristmill_trace::key::SigningKey;
+use gristmill_trace::verify;
+use gristmill_workflows::codec::encode;
+use gristmill_workflows::id::{Arrival, ContributionId, IdKey, ShardId};
+use gristmill_workflows::inbox::{Item, Verb};
+use gristmill_workflows::program::Program;
+use gristmill_workflows::shard::World;
+use gristmill_workflows::submission::{Consent, Mark, Modality, Scope, Submission, Withdrawal};
+use gristmill_workflows::time::Timestamp;
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+pub const SHARD: ShardId = ShardId(0);
+pub const PERSON: &str = "person";
+
+/// Attempts of a stage: whether they were let through, and when each began.
+#[derive(Debug, Default)]
+pub struct Attempts {
+    pub open: bool,
+    pub flaky: Vec<Timestamp>,
+}
+
+/// How often a contribution named `flaky` fails.
+pub const FLAKY_TIMES: usize = 5;
+
+/// Refuses contributions named `stuck` for good until it is opened, and those named `flaky` a few
+/// times.
+struct Gate(Arc<Mutex<Attempts>>);
+
+impl Stage for Gate {
+    const NAME: &'static str = "gate";
+    const EFFECT: Effect = Effect::Idempotent;
+    type Input = Nothing;
+    type Output = Nothing;
+
+    fn new(_: Settings) -> Result<Self, SettingsError> {
+        Err(SettingsError::Meaning("this stage is made by the test".to_owned()))
+    }
+
+    async fn run(&self, cx: &Context, _: Nothing) -> Result<Outcome<Nothing>, StageError> {
+        let mut attempts = self.0.lock().unwrap();
+        match cx.submission().idempotency_key.as_str() {
+            "stuck" if !attempts.open => Err(StageError::Permanent("it is closed".to_owned())),
+            "flaky" => {
+                attempts.flaky.push(cx.now());
+                match attempts.flaky.len() <= FLAKY_TIMES {
+                    true => Err(StageError::Retryable("it is flaky".to_owned())),
+                    false => Ok(Outcome::done(Nothing {})),
+                }
+            }
+            _ => Ok(Outcome::done(Nothing {})),
+        }
+    }
+}
+
+struct NoMeasurer;
+
+impl Measurer for NoMeasurer {
+    fn measure(&self, _: Vec<u8>, _: Modality) -> BoxFuture<'_, Result<Measured, MeasureError>> {
+        Box::pin(async { Err(MeasureError::Verdict("undecodable")) })
+    }
+}
+
+fn program() -> Program {
+    let program = json!({
+        "id": "plain", "workflow": "plain", "currency": "KRW", "budget_micro": 900_000_000_u64,
+        "purpose": "ai-training", "day_cap_micro": null, "utc_offset_minutes": 540,
+        "terms": {"version": "1", "sha256": "ab".repeat(32), "uri": "terms/1.txt"},
+        "rates": {"version": 1, "bands": [{"from": 2_000, "bp": 10_000}], "demand_bp": 10_000},
+        "tasks": {"small": {"modality": "none", "languages": [], "unit": "item",
+            "rate_micro": 7_000_000, "item_cap_micro": 50_000_000, "floor": 3_000}},
+    });
+    serde_json::from_value(program).unwrap()
+}
+
+fn signing_key() -> SigningKey {
+    SigningKey::from_seed("example.com/log", &[7; 32]).unwrap()
+}
+
+/// One node at a time over what lasts.
+pub struct Town {
+    pub store: MemoryStore,
+    pub faults: Faults,
+    keys: MemoryKeys,
+    media: MemoryMedia,
+    log: MemoryLog,
+    pub rail: Arc<ModelRail>,
+    clock: Arc<VirtualClock>,
+    pub gate: Arc<Mutex<Attempts>>,
+    key: IdKey,
+    node: Option<Node>,
+    starts: u128,
+    acknowledged: Vec<(ShardId, Arrival, ContributionId)>,
+}
+
+impl Town {
+    pub fn new() -> Self {
+        let profile = RailProfile {
+            name: "model".to_owned(),
+            key_window: Duration::from_secs(86_400),
+            settle_time: Duration::from_secs(1),
+            max_batch: 10,
+            key_scope: KeyScope::Item,
+        };
+        Self {
+            store: MemoryStore::new(Shape { shards: 1, ..Shape::default() }),
+            faults: Faults::default(),
+            keys: MemoryKeys::new([1; 32]),
+            media: MemoryMedia::new(),
+            log: MemoryLog::new(),
+            rail: Arc::new(ModelRail::new(profile)),
+            clock: Arc::new(VirtualClock::new(1)),
+            gate: Arc::default(),
+            key: IdKey::new([2; 32]),
+            node: None,
+            starts: 0,
+            acknowledged: Vec::new(),
+        }
+    }
+
+    fn faulty(&self) -> FaultyStore<MemoryStore> {
+        FaultyStore::new(self.store.clone(), self.faults.clone())
+    }
+
+    pub async fn start(&mut self) {
+        self.starts += 1;
+        assert!(self.starts < 4, "it dies again and again");
+        let store = Arc::new(self.faulty());
+        let ports = Ports {
+            store: store.clone(),
+            content: store,
+            keys: Arc::new(self.keys.clone()),
+            media: Arc::new(self.media.clone()),
+            clock: self.clock.clone(),
+        };
+        let payouts = Arc::new(OnceLock::new());
+        let needs = Needs {
+            ports: ports.clone(),
+            measurer: Arc::new(NoMeasurer),
+            payouts: payouts.clone(),
+            rail: "model".to_owned(),
+        };
+        let gate = self.gate.clone();
+        let mut types = stages::shipped(&needs);
+        types.push(StageType::with(move |_| Ok(Gate(gate.clone()))));
+        let file = json!({"name": "plain", "version": 1,
+        "stages": ["consent", "gate", "fixed_score", "valuation", "trace", "payout"],
+        "stage": {
+            "consent": {"requests": ["hold"]},
+            "fixed_score": {"settings": {"score": 8_000, "units": 1}},
+            "valuation": {"requests": ["reserve"]},
+            "trace": {"requests": ["log"]},
+            "payout": {"requests": ["log", "pay"]},
+        }});
+        let registry = Registry::new(&types, vec![serde_json::from_value(file).unwrap()]).unwrap();
+        let world = World {
+            shards: 1,
+            key: self.key.clone(),
+            programs: BTreeMap::from([("plain".to_owned(), program())]),
+            workflows: registry.definitions(),
+        };
+        let parts = Parts {
+            world: Arc::new(world),
+            registry,
+            ports,
+            log: TraceLog::open(Arc::new(self.log.clone()), signing_key()).await.unwrap(),
+            payouts,
+            owner: self.starts,
+            window: 16,
+            pauses: Arc::default(),
+            place: None,
+        };
+        self.node = Some(Node::start(parts, self.rail.clone()).await.unwrap());
+    }
+
+    /// Until nothing moves; a process that dies is followed by another one.
+    pub async fn rest(&mut self) {
+        loop {
+            let node = self.node.as_ref().expect("a node runs");
+            let rested = tokio::time::timeout(Duration::from_secs(86_400), node.rest(60_000)).await;
+            if rested.expect("it comes to rest").is_ok() {
+                return;
+            }
+            self.restart().await;
+        }
+    }
+
+    /// The process is gone, another one begins.
+    async fn restart(&mut self) {
+        let dead = self.node.take().expect("a node runs");
+        dead.stop(Duration::ZERO).await;
+        self.faults.revive();
+        self.start().await;
+    }
+
+    /// What a client does: the same item until it is acknowledged.
+    async fn submit(&mut self, item: Item, identity: u8, mark: Option<Mark>) -> Arrival {
+        let lane = item.lane();
+        let identity = match &item {
+            Item::Contribution(submission) => submission.id.mac,
+            _ => [identity; 16],
+        };
+        let intake = Intake {
+            shard: SHARD,
+            lane,
+            item: encode(&item).unwrap(),
+            identity: Some((identity, identity)),
+            mark: mark.map(|mark| (self.key.contributor(PERSON), mark)),
+        };
+        loop {
+            let answers = self.faulty().submit(vec![intake.clone()]).await;
+            self.node.as_ref().expect("a node runs").notify(SHARD);
+            match answers.as_deref() {
+                Ok([Submitted::Accepted(arrival) | Submitted::Same(arrival)]) => return *arrival,
+                Ok(other) => panic!("{other:?}"),
+                Err(StoreError::Failed { .. }) => self.restart().await,
+                Err(_) => tokio::time::advance(Duration::from_millis(50)).await,
+            }
+        }
+    }
+
+    pub async fn hand_in(&mut self, name: &str) {
+        let id = self.key.contribution(PERSON, name);
+        let slot = self.keys.allocate(SHARD, 1).await.unwrap()[0];
+        let submission = Submission {
+            id,
+            contributor: PERSON.to_owned(),
+            idempotency_key: name.to_owned(),
+            program: "plain".to_owned(),
+            task: "small".to_owned(),
+            modality: Modality::None,
+            language: None,
+            media: None,
+            transcript: None,
+            captured_at: None,
+            data_key: slot,
+            at: self.clock.now(),
+        };
+        let arrival = self.submit(Item::Contribution(submission), 0, None).await;
+        self.acknowledged.push((SHARD, arrival, id));
+    }
+
+    pub async fn consent(&mut self) {
+        let consent = Consent {
+            contributor: PERSON.to_owned(),
+            grant: "g".to_owned(),
+            program: "plain".to_owned(),
+            purposes: vec!["ai-training".to_owned()],
+            modalities: vec![Modality::None],
+            terms: program().terms.into(),
+            expires_at: None,
+            at: self.clock.now(),
+        };
+        self.submit(Item::Consent(consent), 1, None).await;
+    }
+
+    pub async fn retry(&mut self, name: &str) {
+        let id = self.key.contribution(PERSON, name);
+        self.submit(Item::Command { id, verb: Verb::Retry }, 2, None).await;
+    }
+
+    pub async fn withdraw(&mut self) {
+        let at = self.clock.now();
+        let item = Withdrawal { contributor: PERSON.to_owned(), scope: Scope::All, at };
+        let mark = Mark { scope: Scope::All, position: 0, at };
+        self.submit(Item::Withdrawal(item), 3, Some(mark)).await;
+    }
+
+    /// Ends in order; a process that dies on the way is followed by another one.
+    pub async fn stop(&mut self) {
+        while !self.node.take().expect("a node runs").stop(Duration::from_secs(60)).await {
+            self.faults.revive();
+            self.start().await;
+            self.rest().await;
+        }
+    }
+
+    /// The rows that are left, once nothing waits any more: each contribution was paid once, and
+    /// the audit finds nothing.
+    pub fn audited(&self) -> ShardRows {
+        let rows = self.store.rows(SHARD).unwrap();
+        assert_eq!((rows.active.len(), rows.intake.len(), rows.control.len()), (0, 0, 0));
+        assert_eq!((rows.outbox.len(), rows.erasures.len()), (0, 0));
+        let lines = self.rail.lines();
+        assert_eq!(lines.len(), self.acknowledged.len(), "{lines:?}");
+        assert!(lines.iter().all(|line| line.state == BookState::Paid));
+        let objects = self.log.objects();
+        let (mut entries, key) = (Vec::new(), signing_key());
+        let mut fetch = |path: &str| Ok(objects.get(path).cloned());
+        let report = verify::log(&mut fetch, key.verifier(), |entry| {
+            entries.push(entry.bytes.to_vec());
+        });
+        let report = report.unwrap();
+        assert!(report.is_whole(), "{:?}", report.faults);
+        let checkpoint = report.checkpoint;
+        let current = Published { size: checkpoint.size, root: checkpoint.root };
+        let remains = Remains {
+            key: self.key.clone(),
+            store: &self.store,
+            entries: &entries,
+            published: &[current],
+            current: Some(current),
+            rail: &lines,
+            acknowledged: &self.acknowledged,
+        };
+        assert_eq!(checkers::lines(&checkers::check(&remains).unwrap()), Vec::<String>::new());
+        rows
+    }
+}
