@@ -142,15 +142,21 @@ impl Engine {
         }
     }
 
-    /// How many attempts each stage has done since the start, in the order of the workflows.
+    /// How many attempts each stage has done since the start, each stage after the one that a
+    /// workflow has before it.
     #[must_use]
     pub fn stages_done(&self) -> Vec<(&'static str, u64)> {
-        let stages = self.world.workflows.values().flat_map(|workflow| &workflow.stages);
         let mut done: Vec<(&'static str, u64)> = Vec::new();
-        for stage in stages {
-            let name = stage.signature.name;
-            if done.iter().all(|(known, _)| *known != name) {
-                done.push((name, self.metrics.stage(name).done()));
+        for workflow in self.world.workflows.values() {
+            let mut next = 0;
+            for stage in &workflow.stages {
+                let name = stage.signature.name;
+                let known = done.iter().position(|(known, _)| *known == name);
+                let place = known.unwrap_or_else(|| {
+                    done.insert(next, (name, self.metrics.stage(name).done()));
+                    next
+                });
+                next = place + 1;
             }
         }
         done

@@ -16,6 +16,10 @@ const PLAIN_EVERY: Duration = Duration::from_secs(5);
 const CLEAR: &str = "\r\x1b[J";
 /// Back to the first of two lines.
 const UP: &str = "\x1b[1A";
+/// What is wider than the terminal is cut off instead of taking a line of its own.
+const CUT: &str = "\x1b[?7l";
+/// It takes one again.
+const WRAP: &str = "\x1b[?7h";
 
 /// Takes the progress off a terminal when it is over.
 struct Shown {
@@ -42,7 +46,7 @@ pub async fn show(node: &Node, expected: u64) {
         let (line, stages) = (line(node, start.elapsed(), begun, expected), stages(node));
         let mut out = std::io::stderr().lock();
         let written = if shown.terminal {
-            write!(out, "{CLEAR}{line}\n{stages}{UP}")
+            write!(out, "{CLEAR}{CUT}{line}\n{stages}{WRAP}{UP}")
         } else {
             writeln!(out, "{line} · {stages}")
         };
