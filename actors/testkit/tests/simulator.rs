@@ -30,7 +30,7 @@ fn what_people_do_alone_breaks_nothing() {
 }
 
 /// Transitions that a run of seeds takes at least once; `./tests/run sim` counts all of them.
-const TAKEN: [&str; 34] = [
+const TAKEN: [&str; 39] = [
     "event: Accepted",
     "event: Advanced",
     "event: Paid",
@@ -60,11 +60,16 @@ const TAKEN: [&str; 34] = [
     "journey: paused:permanent -> rejected",
     "journey: settled -> settled",
     "lease claimed: another's",
+    "lease claimed: free",
     "lease commit: another's",
     "lease commit: older epoch",
     "lease commit: repeated",
     "lease released",
+    "lease renewed: prolonged",
     "payout: Suspense",
+    "sequencer: another was first",
+    "sequencer: created",
+    "sequencer: taken away",
 ];
 
 #[test]

@@ -67,11 +67,6 @@ impl MediaStore for Wire {
 }
 
 impl Wire {
-    async fn log_travel(&self) {
-        self.travel().await;
-        self.process.log_gate().await;
-    }
-
     /// Whether this write of the log fails, and whether it is applied all the same.
     fn log_fault(&self) -> Option<bool> {
         if self.sim.is_calm() || !self.sim.chance.hits(self.sim.plan.log_failed) {
@@ -99,6 +94,10 @@ impl Wire {
         let created = at_once(self.sim.log.create(vec![object]));
         let word = if created.is_ok() { "stands" } else { "differs" };
         self.sim.journal.note(format_args!("{} creates {path}: {word}", self.process.name));
+        if sequenced.is_some() {
+            let word = if created.is_ok() { "created" } else { "another was first" };
+            self.sim.journal.transition(format!("sequencer: {word}"));
+        }
         if let (Ok(()), Some(bytes)) = (&created, sequenced) {
             self.sim.witness.sequenced(&bytes, &self.sim.journal);
         }
@@ -116,21 +115,21 @@ impl LogStore for Wire {
     fn create(&self, objects: Vec<Object>) -> BoxFuture<'_, Result<(), LogError>> {
         Box::pin(async move {
             let piecemeal = self.sim.chance.hits(1_500);
-            self.log_travel().await;
+            self.travel().await;
             for object in objects {
                 if piecemeal {
-                    self.log_travel().await;
+                    self.travel().await;
                 }
                 self.create_one(object).await?;
             }
-            self.log_travel().await;
+            self.travel().await;
             Ok(())
         })
     }
 
     fn replace(&self, object: Object) -> BoxFuture<'_, Result<(), LogError>> {
         Box::pin(async move {
-            self.log_travel().await;
+            self.travel().await;
             let path = object.0.clone();
             let fault = self.log_fault();
             if fault == Some(false) {
@@ -140,7 +139,7 @@ impl LogStore for Wire {
             let replaced = at_once(self.sim.log.replace(object));
             self.sim.journal.note(format_args!("{} replaces {path}", self.process.name));
             self.sim.witness.shown(&note, &self.sim.log, &self.sim.journal);
-            self.log_travel().await;
+            self.travel().await;
             if fault == Some(true) {
                 return self.log_failed(&path);
             }
@@ -150,21 +149,24 @@ impl LogStore for Wire {
 
     fn read(&self, path: String) -> BoxFuture<'_, Result<Option<Vec<u8>>, LogError>> {
         Box::pin(async move {
-            self.process.log_gate().await;
+            self.process.gate().await;
             at_once(self.sim.log.read(path))
         })
     }
 
     fn list(&self, folder: String) -> BoxFuture<'_, Result<Vec<String>, LogError>> {
         Box::pin(async move {
-            self.process.log_gate().await;
+            self.process.gate().await;
             at_once(self.sim.log.list(folder))
         })
     }
 
     fn remove(&self, paths: Vec<String>) -> BoxFuture<'_, Result<(), LogError>> {
         Box::pin(async move {
-            self.log_travel().await;
+            self.travel().await;
+            if paths.iter().any(|path| path.starts_with("sequenced/")) {
+                self.sim.journal.transition("sequencer: taken away".to_owned());
+            }
             at_once(self.sim.log.remove(paths))
         })
     }

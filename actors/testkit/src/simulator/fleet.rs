@@ -19,6 +19,7 @@ use gristmill_workflows::shard::World;
 use gristmill_workflows::time::Timestamp;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::task::Poll;
 use std::time::Duration;
 
 /// A node's clock: the simulation's, and how far it is off. It never goes back in one process.
@@ -47,22 +48,17 @@ struct Running {
 }
 
 impl Running {
-    /// Waits until the node has every shard, and none of them moves.
-    async fn rest(&self, shards: u16) -> Result<(), Fatal> {
-        if let Some(mut holdings) = self.node.holdings() {
-            let all = holdings.wait_for(|it| it.held.len() == usize::from(shards)).await;
-            if all.is_err() {
-                return Err(self.node.ended().await);
-            }
-        }
-        self.node.rest(PATIENCE_MS).await
+    /// Shards that it has, of a store of so many.
+    fn held(&self, shards: u16) -> usize {
+        let holdings = self.node.holdings();
+        holdings.map_or(usize::from(shards), |holdings| holdings.borrow().held.len())
     }
 }
 
 /// The nodes.
 pub(super) struct Fleet {
     sim: Arc<Sim>,
-    current: Option<Running>,
+    current: Vec<Running>,
     zombies: Vec<Running>,
     started: u128,
     ends: u64,
@@ -70,16 +66,16 @@ pub(super) struct Fleet {
 
 impl Fleet {
     pub(super) fn new(sim: Arc<Sim>) -> Self {
-        Self { sim, current: None, zombies: Vec::new(), started: 0, ends: 0 }
+        Self { sim, current: Vec::new(), zombies: Vec::new(), started: 0, ends: 0 }
     }
 
-    /// A new process, in place of the current one if there is one.
+    /// New processes, until there are as many as there should be.
     pub(super) async fn start(&mut self) {
-        while self.current.is_none() {
+        while self.current.len() < self.sim.plan.nodes {
             self.started += 1;
             let process = Process::new(format!("node-{}", self.started), self.started);
             match self.begin(process.clone()).await {
-                Ok(running) => self.current = Some(running),
+                Ok(running) => self.current.push(running),
                 Err(fatal) => {
                     self.sim.journal.note(format_args!("{} does not start: {fatal}", process.name));
                     process.set(Life::Dead);
@@ -166,39 +162,50 @@ impl Fleet {
     /// Goes on until something happens to a node by itself; that is mended.
     pub(super) async fn watch(&mut self) {
         loop {
-            if self.current.is_none() {
-                self.start().await;
+            self.start().await;
+            if self.current.is_empty() {
+                return;
             }
-            let Some(running) = &self.current else { return };
             let changed = self.sim.changed.clone();
             tokio::select! {
                 biased;
                 () = changed.notified() => {}
-                fatal = running.node.ended() => self.died(&fatal),
+                (running, fatal) = first_end(&self.current) => self.died(running, &fatal),
             }
             self.tell();
-            if self.current.as_ref().is_some_and(|running| running.process.is_dead()) {
-                self.kill();
+            while self.bury_dead() {
                 tokio::time::sleep(Duration::from_millis(self.sim.chance.below(2_000))).await;
             }
             self.zombies.retain(|zombie| !zombie.process.is_dead());
         }
     }
 
-    fn died(&self, fatal: &Fatal) {
-        let Some(running) = &self.current else { return };
+    /// Ends one process that is dead; false if none is.
+    fn bury_dead(&mut self) -> bool {
+        let dead = self.current.iter().position(|running| running.process.is_dead());
+        if let Some(dead) = dead {
+            self.kill(dead);
+        }
+        dead.is_some()
+    }
+
+    fn died(&self, running: &Running, fatal: &Fatal) {
         self.sim.journal.note(format_args!("{} ends: {fatal}", running.process.name));
         self.sim.journal.fault("node ended by itself");
         running.process.set(Life::Dead);
     }
 
-    /// The current process ends between two instructions.
-    fn kill(&mut self) {
-        if let Some(running) = self.current.take() {
-            self.sim.journal.note(format_args!("{} is killed", running.process.name));
-            bury(running);
-            self.ended_itself();
-        }
+    /// A process ends between two instructions.
+    fn kill(&mut self, which: usize) {
+        let running = self.current.remove(which);
+        self.sim.journal.note(format_args!("{} is killed", running.process.name));
+        bury(running);
+        self.ended_itself();
+    }
+
+    /// One of the nodes.
+    fn one(&self) -> Option<usize> {
+        (!self.current.is_empty()).then(|| self.sim.chance.index(self.current.len()))
     }
 
     /// Something happens.
@@ -208,11 +215,15 @@ impl Fleet {
         match blow {
             Blow::Kill => {
                 sim.journal.fault("node killed");
-                self.kill();
+                if let Some(one) = self.one() {
+                    self.kill(one);
+                }
             }
             Blow::PowerLoss => {
                 sim.journal.fault("power loss");
-                self.kill();
+                while !self.current.is_empty() {
+                    self.kill(0);
+                }
                 for zombie in self.zombies.drain(..) {
                     bury(zombie);
                 }
@@ -224,7 +235,8 @@ impl Fleet {
             }
             Blow::Drain => {
                 sim.journal.fault("node drained");
-                if let Some(running) = self.current.take() {
+                if let Some(one) = self.one() {
+                    let running = self.current.remove(one);
                     let drained = running.node.stop(Duration::from_secs(20)).await;
                     running.process.set(Life::Dead);
                     sim.journal.note(format_args!("drained: {drained}"));
@@ -249,7 +261,7 @@ impl Fleet {
             Blow::ClockJump => {
                 sim.journal.fault("clock jump");
                 let off = sim.jump();
-                if let Some(running) = &self.current {
+                for running in &self.current {
                     running.clock.off_ms.store(off, Ordering::Relaxed);
                 }
             }
@@ -265,10 +277,9 @@ impl Fleet {
         self.start().await;
     }
 
-    /// The current node goes on as a zombie.
+    /// A node goes on, and is none of those that are counted on any more.
     fn leave_behind(&mut self) -> Option<&Running> {
-        let running = self.current.take()?;
-        running.process.lose_log();
+        let running = self.current.remove(self.one()?);
         self.zombies.push(running);
         if self.zombies.len() > ZOMBIES_MAX {
             bury(self.zombies.remove(0));
@@ -283,34 +294,73 @@ impl Fleet {
         }
     }
 
-    /// Waits until nothing moves.
+    /// Waits until nothing moves on any node.
     pub(super) async fn rest(&mut self) {
         loop {
             self.start().await;
             self.tell();
-            let Some(running) = &self.current else { return };
+            if self.current.is_empty() {
+                return;
+            }
             let changed = self.sim.changed.clone();
-            tokio::select! {
+            let all_rest = async {
+                // What one node does may reach a shard of another that rested before.
+                for _ in 0..=self.current.len() {
+                    self.has_every_shard().await;
+                    for running in &self.current {
+                        running.node.rest(PATIENCE_MS).await?;
+                    }
+                }
+                Ok::<(), Fatal>(())
+            };
+            let rested = tokio::select! {
                 biased;
-                () = changed.notified() => {}
-                rested = running.rest(self.sim.plan.shards) => match rested {
-                    Ok(()) => return,
-                    Err(fatal) => self.died(&fatal),
-                },
+                () = changed.notified() => None,
+                (running, fatal) = first_end(&self.current) => {
+                    self.died(running, &fatal);
+                    None
+                }
+                rested = all_rest => Some(rested),
+            };
+            if let Some(Ok(())) = rested {
+                return;
             }
-            if self.current.as_ref().is_some_and(|running| running.process.is_dead()) {
-                self.kill();
-            }
+            while self.bury_dead() {}
         }
     }
 
-    /// The last node stops in order.
-    pub(super) async fn stop(&mut self) -> bool {
-        match self.current.take() {
-            Some(running) => running.node.stop(Duration::from_secs(60)).await,
-            None => false,
+    /// Waits until every shard runs on some node.
+    async fn has_every_shard(&self) {
+        let shards = self.sim.plan.shards;
+        let held = || self.current.iter().map(|running| running.held(shards)).sum::<usize>();
+        while held() < usize::from(shards) {
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
+
+    /// The last nodes stop in order, one after the other.
+    pub(super) async fn stop(&mut self) -> bool {
+        let mut in_order = !self.current.is_empty();
+        for running in self.current.drain(..) {
+            in_order &= running.node.stop(Duration::from_secs(60)).await;
+        }
+        in_order
+    }
+}
+
+/// The first node that ends by itself.
+async fn first_end(nodes: &[Running]) -> (&Running, Fatal) {
+    let ends = nodes.iter().map(|running| (running, Box::pin(running.node.ended())));
+    let mut ends: Vec<_> = ends.collect();
+    std::future::poll_fn(move |context| {
+        for (running, end) in &mut ends {
+            if let Poll::Ready(fatal) = end.as_mut().poll(context) {
+                return Poll::Ready((*running, fatal));
+            }
+        }
+        Poll::Pending
+    })
+    .await
 }
 
 /// A process that ended: its actors hear nothing any more, and are taken down when they are idle.

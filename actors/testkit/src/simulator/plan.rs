@@ -58,6 +58,8 @@ pub(super) enum Blow {
 #[derive(Debug, Clone)]
 pub(super) struct Plan {
     pub(super) shards: u16,
+    /// Nodes that share the store.
+    pub(super) nodes: usize,
     pub(super) window: usize,
     pub(super) people: u64,
     pub(super) contributions: u64,
@@ -112,6 +114,7 @@ impl Plan {
             confirmed_failure: some(&chance, 2_000, 100, 2_000),
         };
         let mut plan = Self {
+            nodes: 1,
             shards: *chance.one(&[1, 2, 3, 4]).unwrap_or(&2),
             window: *chance.one(&[16, 64, 1_024]).unwrap_or(&64),
             people,
@@ -133,6 +136,9 @@ impl Plan {
             lost_notices: some(&chance, 5_000, 500, 8_000),
             blows: Vec::new(),
         };
+        if plan.lease_ms > 0 {
+            plan.nodes = *chance.one(&[1, 2, 3]).unwrap_or(&1);
+        }
         if faults {
             plan.blows = blows(&chance, faults_ms);
             let shared = plan.lease_ms > 0;

@@ -8,7 +8,6 @@ use gristmill_actors::ports::StoreError;
 use gristmill_actors::rail::BoxFuture;
 use gristmill_workflows::id::ShardId;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -33,17 +32,14 @@ pub(super) struct Process {
     /// The owner of its leases.
     pub(super) owner: u128,
     life: Mutex<Life>,
-    /// The log is out of its reach.
-    logless: AtomicBool,
     /// Wakes waiters in the order they came, which a `watch` does not.
     revived: Notify,
 }
 
 impl Process {
     pub(super) fn new(name: String, owner: u128) -> Arc<Self> {
-        let (life, logless, revived) =
-            (Mutex::new(Life::Up), AtomicBool::new(false), Notify::new());
-        Arc::new(Self { name, owner, life, logless, revived })
+        let (life, revived) = (Mutex::new(Life::Up), Notify::new());
+        Arc::new(Self { name, owner, life, revived })
     }
 
     pub(super) fn set(&self, life: Life) {
@@ -54,19 +50,6 @@ impl Process {
         drop(now);
         if life == Life::Up {
             self.revived.notify_waiters();
-        }
-    }
-
-    /// From now on the log does not answer it any more: another process writes it.
-    pub(super) fn lose_log(&self) {
-        self.logless.store(true, Ordering::Relaxed);
-    }
-
-    /// As [`Self::gate`], for the log.
-    pub(super) async fn log_gate(&self) {
-        self.gate().await;
-        if self.logless.load(Ordering::Relaxed) {
-            std::future::pending::<()>().await;
         }
     }
 
