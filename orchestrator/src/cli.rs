@@ -1,6 +1,11 @@
 //! The command line: arguments in, exit code out (contract.md, Exit codes).
 
-use crate::redis_store::Durability;
+mod journeys;
+mod node;
+
+pub use journeys::{Chosen, List, Quarantine, Receipt, ReceiptVerb, Stage, Submit, Told, Withdraw};
+pub use node::{Node, Place, SharedStore};
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -11,75 +16,6 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
-}
-
-/// Where a verb finds its node.
-#[derive(Debug, Clone, Args)]
-pub struct Place {
-    /// The data directory.
-    #[arg(long, default_value = ".gristmill")]
-    pub data_dir: PathBuf,
-    /// A configuration file (TOML).
-    #[arg(long)]
-    pub config: Option<PathBuf>,
-    /// A folder of programs instead of the shipped ones.
-    #[arg(long)]
-    pub programs: Option<PathBuf>,
-}
-
-/// A store that many nodes share.
-#[derive(Debug, Clone, Args)]
-pub struct SharedStore {
-    /// `redis://HOST:PORT/DB`, `rediss://…`, `redis+sentinel://HOST:PORT,…/MASTER`,
-    /// `redis+cluster://HOST:PORT,…`; without it the store is the data directory's own.
-    #[arg(long)]
-    pub store: Option<String>,
-    /// A file with `user:password` or a password, one line; or `GRISTMILL_STORE_PASSWORD`.
-    #[arg(long, requires = "store")]
-    pub store_credentials: Option<PathBuf>,
-    /// The directory of the public log and of media, the same for every node.
-    #[arg(long, requires = "store")]
-    pub shared_dir: Option<PathBuf>,
-    /// What an acknowledgement promises: always, everysec, replicated(N).
-    #[arg(long, default_value = "always")]
-    pub durability: Durability,
-    /// Go on, with a warning, if the server promises less than that.
-    #[arg(long)]
-    pub accept_weaker: bool,
-    /// How long a lease lasts, in milliseconds.
-    #[arg(long, default_value_t = 5_000, value_parser = clap::value_parser!(u64).range(500..=60_000))]
-    pub lease_ms: u64,
-    /// What operators call this node; default: made anew at every start.
-    #[arg(long)]
-    pub name: Option<String>,
-}
-
-/// Which node a verb speaks to: one that runs, by its address, or the data directory of none.
-#[derive(Debug, Clone, Args)]
-pub struct Node {
-    /// A running node's address, http://host:port. Default: `GRISTMILL_URL`. Its API key is that of
-    /// `GRISTMILL_API_KEY`.
-    #[arg(long, conflicts_with = "data_dir")]
-    pub url: Option<String>,
-    /// The data directory, while no node runs on it. Default: .gristmill
-    #[arg(long)]
-    pub data_dir: Option<PathBuf>,
-    /// A configuration file (TOML).
-    #[arg(long)]
-    pub config: Option<PathBuf>,
-    /// A folder of programs instead of the shipped ones.
-    #[arg(long)]
-    pub programs: Option<PathBuf>,
-}
-
-impl Node {
-    /// The data directory's side.
-    #[must_use]
-    pub fn place(&self) -> Place {
-        let default = || PathBuf::from(".gristmill");
-        let data_dir = self.data_dir.clone().unwrap_or_else(default);
-        Place { data_dir, config: self.config.clone(), programs: self.programs.clone() }
-    }
 }
 
 /// How results are printed.
@@ -102,15 +38,38 @@ pub enum Command {
     Show {
         /// The contribution's id.
         id: String,
-        /// Where.
+        /// Which node.
         #[command(flatten)]
-        place: Place,
+        node: Node,
+        /// How.
+        #[arg(long, value_enum, default_value = "table")]
+        output: Output,
+    },
+    /// Say in one sentence why a contribution stands where it stands.
+    Why {
+        /// The contribution's id.
+        id: String,
+        /// Which node.
+        #[command(flatten)]
+        node: Node,
         /// How.
         #[arg(long, value_enum, default_value = "table")]
         output: Output,
     },
     /// List contributions.
     List(List),
+    /// Stream a manifest with its media to a node.
+    Submit(Submit),
+    /// Take consent back: one grant, or all of a program.
+    Withdraw(Withdraw),
+    /// Let quarantined journeys go on: the same as `quarantine retry`.
+    Retry(Chosen),
+    /// Stages: listed, paused, resumed.
+    Stage {
+        /// What to do.
+        #[command(subcommand)]
+        verb: Stage,
+    },
     /// Journeys that wait for an operator.
     Quarantine {
         /// What to do.
@@ -273,92 +232,6 @@ pub enum Keys {
         /// Which node.
         #[command(flatten)]
         node: Node,
-        /// How.
-        #[arg(long, value_enum, default_value = "table")]
-        output: Output,
-    },
-}
-
-/// `list`
-#[derive(Debug, Args)]
-pub struct List {
-    /// Where.
-    #[command(flatten)]
-    pub place: Place,
-    /// Only journeys in this state.
-    #[arg(long)]
-    pub state: Option<String>,
-    /// Only journeys paused for this cause.
-    #[arg(long)]
-    pub cause: Option<String>,
-    /// Only journeys of this program.
-    #[arg(long)]
-    pub program: Option<String>,
-    /// At most this many.
-    #[arg(long, default_value_t = 100)]
-    pub limit: usize,
-    /// How.
-    #[arg(long, value_enum, default_value = "table")]
-    pub output: Output,
-}
-
-/// `quarantine`
-#[derive(Debug, Subcommand)]
-pub enum Quarantine {
-    /// List quarantined journeys with their causes.
-    List(List),
-    /// Let journeys go on, with attempts counted anew.
-    Retry(Chosen),
-    /// Reject journeys that were not accepted yet.
-    Reject(Chosen),
-}
-
-/// Which quarantined journeys.
-#[derive(Debug, Args)]
-pub struct Chosen {
-    /// Contribution ids; none: all that the filters choose.
-    pub ids: Vec<String>,
-    /// All quarantined journeys.
-    #[arg(long)]
-    pub all: bool,
-    /// Only journeys paused for this cause.
-    #[arg(long)]
-    pub cause: Option<String>,
-    /// Where.
-    #[command(flatten)]
-    pub place: Place,
-    /// A running rail's address; default: an own sandbox rail.
-    #[arg(long)]
-    pub rail: Option<String>,
-    /// How.
-    #[arg(long, value_enum, default_value = "table")]
-    pub output: Output,
-}
-
-/// `receipt ID` or `receipt verify FILE`
-#[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true)]
-pub struct Receipt {
-    /// `verify`
-    #[command(subcommand)]
-    pub verb: Option<ReceiptVerb>,
-    /// The contribution's id.
-    pub id: Option<String>,
-    /// Where.
-    #[command(flatten)]
-    pub place: Place,
-}
-
-/// `receipt verify`
-#[derive(Debug, Subcommand)]
-pub enum ReceiptVerb {
-    /// Check a receipt, offline.
-    Verify {
-        /// The receipt.
-        file: PathBuf,
-        /// The log's verifier key, or a file that holds it.
-        #[arg(long)]
-        key: String,
         /// How.
         #[arg(long, value_enum, default_value = "table")]
         output: Output,

@@ -1,90 +1,27 @@
 //! A client of a running node, for the verbs of the command line.
 
+mod error;
 mod limits;
 
-use crate::app::Failure;
+pub use error::Error;
+
 use crate::cli::Node;
-use http_body_util::{BodyExt, Full, Limited};
+use error::Problem;
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Bytes;
 use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use hyper::{Method, Request, Uri};
 use hyper_util::client::legacy::Client as Http;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use limits::{ANSWER_BYTES_MAX, ANSWER_TIMEOUT, CONNECT_TIMEOUT, TRIES_MAX, TRY_AFTER};
+use limits::{
+    ANSWER_BYTES_MAX, ANSWER_TIMEOUT, CONNECT_TIMEOUT, KEY_BYTES_MAX, TRIES_MAX, TRY_AFTER,
+};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
-
-/// Why a node did not do what it was asked.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// Not an address of a node.
-    #[error("{url:?} is not the address of a node: http://host:port is expected")]
-    Url {
-        /// As given.
-        url: String,
-    },
-    /// No connection, or it broke.
-    #[error("{url}: {source}")]
-    Connection {
-        /// The address.
-        url: String,
-        /// What was met.
-        source: hyper_util::client::legacy::Error,
-    },
-    /// No answer in time.
-    #[error("{url}: no answer in time")]
-    Timeout {
-        /// The address.
-        url: String,
-    },
-    /// The answer broke off, is too long, or is none of a node's.
-    #[error("{url}: not the answer of a node")]
-    Answer {
-        /// The address.
-        url: String,
-    },
-    /// The node says why not.
-    #[error("{status} {code}: {detail}")]
-    Problem {
-        /// HTTP status.
-        status: u16,
-        /// The problem's code.
-        code: String,
-        /// A sentence, with the field in front.
-        detail: String,
-    },
-}
-
-impl Error {
-    /// Whether the same request may do better later.
-    #[must_use]
-    pub fn is_retryable(&self) -> bool {
-        match self {
-            Self::Connection { .. } | Self::Timeout { .. } => true,
-            Self::Problem { status, .. } => matches!(status, 408 | 429 | 503),
-            Self::Url { .. } | Self::Answer { .. } => false,
-        }
-    }
-
-    fn exit_code(&self) -> u8 {
-        match self {
-            Self::Url { .. } => 2,
-            Self::Problem { status: 409 | 410, .. } => 1,
-            Self::Problem { status: 400..500, .. } => 2,
-            Self::Connection { .. }
-            | Self::Timeout { .. }
-            | Self::Answer { .. }
-            | Self::Problem { .. } => 4,
-        }
-    }
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Self::new(error.exit_code(), &error)
-    }
-}
+use std::io::Read;
+use std::path::Path;
 
 /// A client of one node.
 #[derive(Debug, Clone)]
@@ -99,7 +36,7 @@ impl Client {
     /// data directory, or nothing.
     ///
     /// # Errors
-    /// When the address is none.
+    /// When the address is none, or the key's file cannot be read.
     pub fn of(node: &Node) -> Result<Option<Self>, Error> {
         let from_environment = || std::env::var("GRISTMILL_URL").ok().filter(|url| !url.is_empty());
         let url = match (&node.url, &node.data_dir) {
@@ -107,7 +44,12 @@ impl Client {
             (None, Some(_)) => None,
             (None, None) => from_environment(),
         };
-        url.map(|url| Self::new(&url, std::env::var("GRISTMILL_API_KEY").ok())).transpose()
+        let Some(url) = url else { return Ok(None) };
+        let key = match &node.api_key_file {
+            Some(path) => Some(key_in(path)?),
+            None => std::env::var("GRISTMILL_API_KEY").ok(),
+        };
+        Self::new(&url, key).map(Some)
     }
 
     /// A client of the node at `url`. Sends nothing yet.
@@ -139,46 +81,63 @@ impl Client {
     ///
     /// # Errors
     /// [`Error`].
-    pub async fn get(&self, path: &str) -> Result<Value, Error> {
-        let body = self.call(Method::GET, path, ("application/json", ""), Bytes::new()).await?;
-        self.json(&body)
+    pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Error> {
+        let call = Call { accept: "application/json", ..Call::get(path) };
+        self.json(&self.call(call).await?)
     }
 
-    /// `POST` of JSON.
+    /// `GET` of the same as text for people.
     ///
     /// # Errors
     /// [`Error`].
-    pub async fn post(&self, path: &str, body: &Value) -> Result<Value, Error> {
-        let json = "application/json";
-        let body = Bytes::from(body.to_string());
-        let answer = self.call(Method::POST, path, (json, json), body).await?;
-        self.json(&answer)
+    pub async fn text(&self, path: &str) -> Result<String, Error> {
+        let text = String::from_utf8(self.call(Call::get(path)).await?.to_vec());
+        text.map_err(|_| Error::Text { url: self.base.clone() })
     }
 
-    fn json(&self, body: &[u8]) -> Result<Value, Error> {
-        serde_json::from_slice(body).map_err(|_| Error::Answer { url: self.base.clone() })
+    /// `POST` of JSON, once: it is not sent again if it may have been carried out.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn post<T: DeserializeOwned>(&self, path: &str, body: &Value) -> Result<T, Error> {
+        let content = Some("application/json");
+        let body = Bytes::from(body.to_string());
+        let (method, accept, repeatable) = (Method::POST, "application/json", false);
+        self.json(&self.call(Call { method, path, accept, content, body, repeatable }).await?)
+    }
+
+    /// An answer's JSON, as what it should be.
+    ///
+    /// # Errors
+    /// [`Error::Answer`].
+    pub fn json<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, Error> {
+        let other = |source| Error::Answer { url: self.base.clone(), source };
+        serde_json::from_slice(body).map_err(other)
+    }
+
+    /// A batch was answered for other lines than were sent.
+    #[must_use]
+    pub fn other_lines(&self, answered: usize, sent: usize) -> Error {
+        Error::Lines { url: self.base.clone(), answered, sent }
     }
 
     /// A request whose answer is read whole. What may do better later is tried again, a bounded
-    /// number of times: everything that is sent is recognised by the node when it comes twice.
+    /// number of times.
     ///
     /// # Errors
     /// [`Error`].
-    pub async fn call(
-        &self,
-        method: Method,
-        path: &str,
-        (accept, content): (&str, &str),
-        body: Bytes,
-    ) -> Result<Bytes, Error> {
+    pub async fn call(&self, call: Call<'_>) -> Result<Bytes, Error> {
         let mut tries = 0;
         loop {
             tries += 1;
-            let sent = self.try_call(method.clone(), path, (accept, content), body.clone());
-            let answer = tokio::time::timeout(ANSWER_TIMEOUT, sent).await;
+            let answer = tokio::time::timeout(ANSWER_TIMEOUT, self.try_call(&call)).await;
             let answer = answer.unwrap_or_else(|_| Err(Error::Timeout { url: self.base.clone() }));
             match answer {
-                Err(error) if error.is_retryable() && tries < TRIES_MAX => {
+                Err(error)
+                    if tries < TRIES_MAX
+                        && error.is_retryable()
+                        && (call.repeatable || error.is_refusal()) =>
+                {
                     tokio::time::sleep(TRY_AFTER * tries).await;
                 }
                 answer => return answer,
@@ -186,45 +145,98 @@ impl Client {
         }
     }
 
-    async fn try_call(
-        &self,
-        method: Method,
-        path: &str,
-        (accept, content): (&str, &str),
-        body: Bytes,
-    ) -> Result<Bytes, Error> {
+    async fn try_call(&self, call: &Call<'_>) -> Result<Bytes, Error> {
         let url = || self.base.clone();
         let mut request = Request::builder()
-            .method(method)
-            .uri(format!("{}{path}", self.base))
-            .header(ACCEPT, accept);
-        if !content.is_empty() {
+            .method(call.method.clone())
+            .uri(format!("{}{}", self.base, call.path))
+            .header(ACCEPT, call.accept);
+        if let Some(content) = call.content {
             request = request.header(CONTENT_TYPE, content);
         }
         if let Some(key) = &self.key {
             request = request.header(AUTHORIZATION, format!("Bearer {key}"));
         }
-        let request = request.body(Full::new(body)).map_err(|_| Error::Url { url: url() })?;
+        let request = request.body(Full::new(call.body.clone()));
+        let request = request.map_err(|source| Error::Request { url: url(), source })?;
         let answer = self.http.request(request).await;
         let answer = answer.map_err(|source| Error::Connection { url: url(), source })?;
         let status = answer.status();
         let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await;
-        let body = body.map_err(|_| Error::Answer { url: url() })?.to_bytes();
+        let body = body.map_err(|source| match source.downcast::<LengthLimitError>() {
+            Ok(_) => Error::TooLong { url: url(), bytes_max: ANSWER_BYTES_MAX },
+            Err(source) => Error::Broken { url: url(), source },
+        })?;
+        let body = body.to_bytes();
         if status.is_success() {
             return Ok(body);
         }
-        let problem: Value = serde_json::from_slice(&body).unwrap_or_default();
-        let word = |name: &str| problem[name].as_str().unwrap_or_default().to_owned();
-        let field = Some(word("field")).filter(|field| !field.is_empty());
-        let field = field.map_or_else(String::new, |field| format!("{field}: "));
-        let detail = format!("{field}{}", word("detail"));
-        Err(Error::Problem { status: status.as_u16(), code: word("code"), detail })
+        let status = status.as_u16();
+        let problem: Problem = serde_json::from_slice(&body)
+            .map_err(|source| Error::NoProblem { url: url(), status, source })?;
+        let Problem { code, detail, field } = problem;
+        Err(Error::Problem { status, code, detail, field })
+    }
+}
+
+/// The key in a file: its first line.
+fn key_in(path: &Path) -> Result<String, Error> {
+    let failed = |source| Error::KeyFile { path: path.to_owned(), source };
+    let mut text = String::new();
+    let file = std::fs::File::open(path).map_err(failed)?;
+    file.take(KEY_BYTES_MAX).read_to_string(&mut text).map_err(failed)?;
+    let key = text.lines().next().map(str::trim).filter(|key| !key.is_empty());
+    key.map(str::to_owned).ok_or_else(|| Error::NoKey { path: path.to_owned() })
+}
+
+/// A request.
+#[derive(Debug, Clone)]
+pub struct Call<'a> {
+    /// Its method.
+    pub method: Method,
+    /// Path and query.
+    pub path: &'a str,
+    /// The media type that is asked for.
+    pub accept: &'a str,
+    /// The media type of the body, if there is one.
+    pub content: Option<&'a str>,
+    /// The body.
+    pub body: Bytes,
+    /// Whether it does the same when it comes twice.
+    pub repeatable: bool,
+}
+
+impl<'a> Call<'a> {
+    /// `GET` of text.
+    #[must_use]
+    pub fn get(path: &'a str) -> Self {
+        let (method, accept, body) = (Method::GET, "text/plain", Bytes::new());
+        Self { method, path, accept, content: None, body, repeatable: true }
+    }
+
+    /// `POST` of something that the node recognises when it comes twice.
+    #[must_use]
+    pub fn repeatable(path: &'a str, kind: (&'a str, &'a str), body: Bytes) -> Self {
+        let (accept, content) = kind;
+        let (method, content) = (Method::POST, Some(content));
+        Self { method, path, accept, content, body, repeatable: true }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_is_the_first_line_of_its_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        assert!(matches!(key_in(&path), Err(Error::KeyFile { .. })));
+        std::fs::write(&path, "\n").unwrap();
+        assert!(matches!(key_in(&path), Err(Error::NoKey { .. })));
+        std::fs::write(&path, "gm_a_b \nmore\n").unwrap();
+        assert_eq!(key_in(&path).unwrap(), "gm_a_b");
+    }
 
     #[test]
     fn only_a_plain_address_is_taken() {

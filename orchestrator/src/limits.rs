@@ -32,3 +32,20 @@ pub const ROWS_READ_MAX: usize = 32 * 1024;
 pub const LOG_OPENS_MAX: u32 = 50;
 /// Between two of them.
 pub const LOG_OPEN_AFTER: std::time::Duration = std::time::Duration::from_millis(100);
+
+/// Items of a listing that one call asks a running node for; `service::limits::PAGE_ITEMS_MAX`.
+pub const LIST_PAGE: usize = 1_000;
+/// Journeys that one call tells a running node's journeys a word, at the most.
+pub const TOLD_AT_ONCE: usize = 500;
+/// Lines of a manifest that one call hands to a running node.
+pub const SUBMIT_LINES: usize = 5_000;
+/// Bytes of such lines after which no further line joins the call.
+pub const SUBMIT_BYTES: usize = 8 << 20;
+/// How often lines are handed in again while a running node has no room for any of them.
+pub const SUBMIT_ROUNDS: u32 = 600;
+/// Between two such rounds.
+pub const SUBMIT_ROUND: Duration = Duration::from_secs(1);
+/// Rejected lines whose numbers are kept, to be handed in again by the next submit.
+pub const REJECTED_KEPT: usize = 100_000;
+/// Bytes of the longest file that says how far a submit came.
+pub const PROGRESS_BYTES_MAX: u64 = 4 << 20;

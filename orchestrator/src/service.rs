@@ -5,6 +5,7 @@ pub mod api_keys;
 pub mod body;
 pub mod changes;
 pub mod endpoints;
+pub mod fields;
 pub mod handlers;
 pub mod intake;
 pub mod limits;

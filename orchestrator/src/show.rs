@@ -255,17 +255,21 @@ pub async fn listed(
 /// A listing as a table: a head, then one line a row.
 #[must_use]
 pub fn table(rows: &[Listed]) -> Vec<String> {
-    let mut lines = vec![format!(
-        "{:<37}  {:<9}  {:<20}  {:<12}  WHY",
-        "ID", "STATE", "REASON OR CAUSE", "STAGE"
-    )];
-    lines.extend(rows.iter().map(|one| {
+    lines(rows.iter().map(|one| {
         let row = &one.row;
         let word = row.reason.as_deref().or(row.cause).unwrap_or("-");
-        let stage = row.stage.unwrap_or("-");
-        format!("{:<37}  {:<9}  {word:<20}  {stage:<12}  {}", row.id, row.state, one.why)
-    }));
-    lines
+        [row.id.as_str(), row.state, word, row.stage.unwrap_or("-"), one.why.as_str()]
+    }))
+}
+
+/// A table of id, state, reason or cause, stage and why.
+#[must_use]
+pub fn lines<'a>(rows: impl Iterator<Item = [&'a str; 5]>) -> Vec<String> {
+    let head = ["ID", "STATE", "REASON OR CAUSE", "STAGE", "WHY"];
+    let line = |[id, state, word, stage, why]: [&str; 5]| {
+        format!("{id:<37}  {state:<9}  {word:<20}  {stage:<12}  {why}")
+    };
+    std::iter::once(head).chain(rows).map(line).collect()
 }
 
 #[cfg(test)]

@@ -5,6 +5,9 @@ mod keys;
 mod look;
 mod nodes;
 mod quarantine;
+mod remote;
+mod say;
+mod submit;
 
 use crate::app::{Failure, configure};
 use crate::cli::{self, Command, Output, Place};
@@ -14,14 +17,23 @@ use crate::embedded_node::Prepared;
 use crate::opened::Opened;
 use crate::run::store_options;
 use crate::service;
+use crate::service::changes::Changes;
+use crate::service::role::Caller;
+use gristmill_actors::register::Register;
 use gristmill_actors::stage::StageType;
 use serde::Serialize;
 use std::io::Write;
+use std::sync::Arc;
 
 /// Carries a verb out.
 pub(crate) async fn command(command: Command, own: &[StageType]) -> Result<u8, Failure> {
     match command {
-        Command::Show { id, place, output } => look::show(&place, &id, output, own).await,
+        Command::Show { id, node, output } => look::show(&node, &id, output, own).await,
+        Command::Why { id, node, output } => look::why(&node, &id, output, own).await,
+        Command::Submit(args) => submit::command(&args, own).await,
+        Command::Withdraw(args) => say::withdraw(&args, own).await,
+        Command::Retry(chosen) => quarantine::command(cli::Quarantine::Retry(chosen), own).await,
+        Command::Stage { verb } => say::stage(&verb, own).await,
         Command::List(args) => look::list(&args, own).await,
         Command::Quarantine { verb } => quarantine::command(verb, own).await,
         Command::Keys { verb } => keys::command(verb).await,
@@ -72,6 +84,28 @@ impl Stood {
             .map_err(|error| Failure::new(crate::run::node_exit_code(&error), &error))?;
         Ok(Self { config, opened, prepared })
     }
+
+    /// Where changes of this data directory are noted.
+    pub(crate) fn changes(&self) -> Changes {
+        let register: Arc<dyn Register> = self.opened.register.clone();
+        Changes::new(register, self.prepared.ports.clock.clone())
+    }
+}
+
+/// Who changes something in a data directory that no node runs on.
+pub(crate) fn at_hand() -> Caller {
+    Caller { key: "data-dir".to_owned(), ..Caller::open() }
+}
+
+/// Notes a change in a data directory, before it is carried out.
+pub(crate) async fn note(
+    changes: &Changes,
+    verb: &str,
+    target: &str,
+    reason: &str,
+) -> Result<(), Failure> {
+    let noted = changes.note(&at_hand(), verb, target, reason).await;
+    noted.map_err(|problem| Failure { text: problem.detail, code: 4 })
 }
 
 /// Prints lines to standard output. A reader that went away ends the verb quietly.

@@ -4,7 +4,7 @@
 use gristmill_tests::{
     DataDir, Gristmill, Manifest, Output, assert_audited, repository, run_arguments,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -178,6 +178,15 @@ fn trouble_of_every_kind_is_contained_and_named() {
     let list = ["quarantine", "list", &dir.flag(), CONFIG, "--output=json"];
     let quarantined = author().run(list).expect(0).json();
     assert_eq!(quarantined.as_array().map(Vec::len), Some(4));
+    let only = ["quarantine", "reject", "--cause=panic", &dir.flag(), CONFIG, "--output=json"];
+    let counted = author().run(only.into_iter().chain(["--dry-run"])).expect(0).json();
+    assert_eq!((&counted["count"], &counted["dry_run"]), (&json!(1), &json!(true)), "{counted}");
+    let told = author().run(only.into_iter().chain(["--reason=a test"])).expect(0).json();
+    assert_eq!(told["journeys"][0]["state"], "rejected", "{told}");
+    assert_eq!(told["told"], json!([report.journey("panic-1").id]));
+    let unknown = ["retry", &report.journey("park-1").id, &dir.flag(), CONFIG, "--output=json"];
+    let refused = author().run(unknown).expect(1).json();
+    assert_eq!(refused["failed"][0]["problem"]["code"], "not_paused", "{refused}");
 }
 
 #[test]

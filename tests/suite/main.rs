@@ -24,5 +24,6 @@ mod service_kills;
 mod service_roles;
 mod source;
 mod tidy;
+mod verbs;
 mod walls;
 mod window;

@@ -16,14 +16,14 @@ const START: Duration = Duration::from_secs(20);
 const MINOR: u64 = 10;
 
 /// A running `gristmill sandbox-rail`.
-struct Rail {
+pub struct Rail {
     process: Process,
-    url: String,
+    pub url: String,
     book: PathBuf,
 }
 
 impl Rail {
-    fn start(book: &Path, faults: &str) -> Self {
+    pub fn start(book: &Path, faults: &str) -> Self {
         Self::listen("127.0.0.1:0", book, faults)
     }
 
@@ -45,7 +45,7 @@ impl Rail {
     }
 
     /// Replaces the faults.
-    fn faults(&self, faults: &Value) {
+    pub fn faults(&self, faults: &Value) {
         let body = faults.to_string();
         let mut stream = TcpStream::connect(self.address()).unwrap();
         let length = body.len();

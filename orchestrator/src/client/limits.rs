@@ -12,3 +12,5 @@ pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) const TRIES_MAX: u32 = 6;
 /// The first wait between two tries; the nth is n times as long.
 pub(super) const TRY_AFTER: Duration = Duration::from_millis(300);
+/// Bytes of a file with an API key that are read.
+pub(super) const KEY_BYTES_MAX: u64 = 1024;

@@ -9,6 +9,7 @@ pub mod journey;
 pub mod media;
 pub mod problems;
 pub mod public_log;
+pub mod quarantine;
 pub mod statement;
 
 use crate::service::problem::{Code, Problem};

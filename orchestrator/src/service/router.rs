@@ -2,7 +2,8 @@
 
 use crate::service::access;
 use crate::service::handlers::{
-    admin, batch, consents, contributions, health, journey, media, problems, public_log, statement,
+    admin, batch, consents, contributions, health, journey, media, problems, public_log,
+    quarantine, statement,
 };
 use crate::service::problem::{Code, Problem};
 use crate::service::state::Service;
@@ -10,6 +11,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
+use gristmill_workflows::inbox::Verb;
 use std::sync::Arc;
 
 /// The whole service.
@@ -42,11 +44,23 @@ pub fn router(service: &Arc<Service>) -> Router {
 fn admin_routes() -> Router<Arc<Service>> {
     Router::new()
         .route("/v1/admin/stages", get(admin::list_stages))
-        .route("/v1/admin/stages/{stage}/pause", post(admin::pause_stage))
-        .route("/v1/admin/stages/{stage}/resume", post(admin::resume_stage))
-        .route("/v1/admin/quarantine", get(admin::list_quarantine))
-        .route("/v1/admin/quarantine:retry", post(admin::retry))
-        .route("/v1/admin/quarantine:reject", post(admin::reject))
+        .route(
+            "/v1/admin/stages/{stage}/pause",
+            post(|s, c, p, h, b| admin::set_stage(s, c, p, h, b, true)),
+        )
+        .route(
+            "/v1/admin/stages/{stage}/resume",
+            post(|s, c, p, h, b| admin::set_stage(s, c, p, h, b, false)),
+        )
+        .route("/v1/admin/quarantine", get(quarantine::list))
+        .route(
+            "/v1/admin/quarantine:retry",
+            post(|s, c, h, b| quarantine::speak(s, c, h, b, Verb::Retry, "quarantine retry")),
+        )
+        .route(
+            "/v1/admin/quarantine:reject",
+            post(|s, c, h, b| quarantine::speak(s, c, h, b, Verb::Reject, "quarantine reject")),
+        )
         .route("/v1/admin/withdrawals", post(admin::withdraw))
         .route("/v1/admin/audit", get(admin::audit))
         .route("/v1/admin/keys", get(admin::list_keys).post(admin::make_key))

@@ -1,6 +1,6 @@
 //! `gristmill keys`: made, listed and revoked, on a running node or in the data directory of none.
 
-use super::answer;
+use super::{answer, note};
 use crate::app::{Failure, configure};
 use crate::cli::{Keys, Node, Output};
 use crate::client::Client;
@@ -11,9 +11,9 @@ use crate::service::api_keys::{ApiKeys, Shown};
 use crate::service::changes::Changes;
 use crate::service::handlers::admin::wanted;
 use crate::service::problem::Problem;
-use crate::service::role::Caller;
 use gristmill_actors::ports::Clock;
 use gristmill_actors::register::Register;
+use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -48,10 +48,18 @@ impl Standing {
     }
 
     async fn note(&self, verb: &str, target: &str, reason: &str) -> Result<(), Failure> {
-        let caller = Caller { key: "data-dir".to_owned(), ..Caller::open() };
-        let noted = self.changes.note(&caller, verb, target, reason).await;
-        noted.map_err(|problem| Failure { text: problem.detail, code: 4 })
+        note(&self.changes, verb, target, reason).await
     }
+}
+
+/// A listing of keys, as a node answers it.
+#[derive(Deserialize)]
+struct Items {
+    items: Vec<Value>,
+}
+
+fn no_secret() -> Failure {
+    Failure { text: "the answer holds no secret: not the answer of a node".to_owned(), code: 4 }
 }
 
 pub(super) async fn command(verb: Keys) -> Result<u8, Failure> {
@@ -76,8 +84,9 @@ async fn new(
     if let Some(client) = Client::of(node)? {
         let body = json!({"role": role, "contributor": contributor, "expires_at": expires,
             "reason": reason});
-        let made = client.post("/v1/admin/keys", &body).await?;
-        let secret = made["secret"].as_str().unwrap_or_default().to_owned();
+        let made: Value = client.post("/v1/admin/keys", &body).await?;
+        let secret = made["secret"].as_str().map(str::to_owned);
+        let secret = secret.ok_or_else(no_secret)?;
         return answer(output, &made, &[secret]);
     }
     let wanted = wanted(role, contributor, expires.as_deref());
@@ -93,8 +102,7 @@ async fn new(
 
 async fn list(node: &Node, output: Output) -> Result<(), Failure> {
     if let Some(client) = Client::of(node)? {
-        let keys = client.get("/v1/admin/keys").await?;
-        let items = keys["items"].as_array().cloned().unwrap_or_default();
+        let Items { items } = client.get("/v1/admin/keys").await?;
         let word = |one: &Value, field: &str| one[field].as_str().unwrap_or("-").to_owned();
         let line = |one: &Value| {
             let fields = ["key", "role", "contributor", "made_at", "expires_at", "revoked_at"];
@@ -109,7 +117,7 @@ async fn list(node: &Node, output: Output) -> Result<(), Failure> {
 async fn revoke(node: &Node, key: &str, reason: &str, output: Output) -> Result<(), Failure> {
     if let Some(client) = Client::of(node)? {
         let path = format!("/v1/admin/keys/{}/revoke", Client::escaped(key));
-        let revoked = client.post(&path, &json!({ "reason": reason })).await?;
+        let revoked: Value = client.post(&path, &json!({ "reason": reason })).await?;
         return answer(output, &revoked, &[format!("{key} is revoked")]);
     }
     let standing = Standing::open(node).await?;

@@ -1,25 +1,27 @@
 //! Verbs that look: one contribution, lists of them, receipts.
 
-use super::{Stood, answer, print};
+use super::{Stood, answer, remote};
 use crate::app::Failure;
-use crate::cli::{self, List, Output, Place};
-use crate::journeys::{self, Filter, Found, StateWord};
+use crate::cli::{self, List, Node, Output};
+use crate::client::Client;
+use crate::journeys::{self, Filter, Found, StateWord, Whose};
 use crate::log_folder;
 use crate::receipt_check;
 use crate::receipts::Receipts;
 use crate::run::say;
-use crate::show::{self, Known};
+use crate::show::{self, Known, Shown};
 use gristmill_actors::stage::StageType;
 use gristmill_workflows::id::ContributionId;
 use gristmill_workflows::request::Cause;
-use std::path::Path;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use std::path::{Path, PathBuf};
 
 fn failed(error: &dyn std::error::Error) -> Failure {
     Failure::new(4, error)
 }
 
 async fn find(stood: &Stood, id: &str) -> Result<Found, Failure> {
-    let wrong = |text: String| Failure { text, code: 2 };
     let parsed = ContributionId::parse(id).map_err(|error| wrong(format!("{id}: {error}")))?;
     let found = journeys::find(&*stood.prepared.ports.store, &[parsed]).await;
     let found = found.map_err(|error| failed(&error))?.pop().flatten();
@@ -27,24 +29,67 @@ async fn find(stood: &Stood, id: &str) -> Result<Found, Failure> {
 }
 
 pub(super) async fn show(
-    place: &Place,
+    node: &Node,
     id: &str,
     output: Output,
     own: &[StageType],
 ) -> Result<u8, Failure> {
-    let stood = Stood::open(place, own)?;
-    let found = find(&stood, id).await?;
-    let world = &stood.prepared.world;
-    let known = Known::of(world);
-    let store = &*stood.prepared.ports.store;
-    let shown = show::show(store, &known, &found).await;
-    let shown = shown.map_err(|error| failed(&error))?;
+    if let Some(client) = Client::of(node)? {
+        remote::show(&client, id, output).await?;
+        return Ok(0);
+    }
+    let shown = shown(node, id, own).await?;
     answer(output, &shown, &shown.lines())?;
     Ok(0)
 }
 
+pub(super) async fn why(
+    node: &Node,
+    id: &str,
+    output: Output,
+    own: &[StageType],
+) -> Result<u8, Failure> {
+    let why = match Client::of(node)? {
+        Some(client) => remote::why(&client, id).await?,
+        None => {
+            let Shown { row, why, .. } = shown(node, id, own).await?;
+            Why { id: row.id, state: row.state.to_owned(), why }
+        }
+    };
+    answer(output, &why, &[why.why.clone()])?;
+    Ok(0)
+}
+
+/// One sentence on one contribution.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Why {
+    id: String,
+    state: String,
+    why: String,
+}
+
+async fn shown(node: &Node, id: &str, own: &[StageType]) -> Result<Shown, Failure> {
+    let stood = Stood::open(&node.place(), own)?;
+    let found = find(&stood, id).await?;
+    let known = Known::of(&stood.prepared.world);
+    let shown = show::show(&*stood.prepared.ports.store, &known, &found).await;
+    shown.map_err(|error| failed(&error))
+}
+
 pub(super) async fn list(args: &List, own: &[StageType]) -> Result<u8, Failure> {
-    list_with(args, Vec::new(), own).await
+    if let Some(client) = Client::of(&args.node)? {
+        remote::list(&client, "/v1/contributions", args).await?;
+        return Ok(0);
+    }
+    let cause = args.cause.as_deref().map(|word| {
+        let none = || wrong(format!("--cause {word}: no cause of a pause"));
+        Cause::parse(word).ok_or_else(none)
+    });
+    list_with(args, cause.transpose()?.into_iter().collect(), own).await
+}
+
+fn wrong(text: String) -> Failure {
+    Failure { text, code: 2 }
 }
 
 pub(super) async fn list_with(
@@ -52,28 +97,40 @@ pub(super) async fn list_with(
     causes: Vec<Cause>,
     own: &[StageType],
 ) -> Result<u8, Failure> {
-    let state =
-        match &args.state {
-            None => None,
-            Some(word) => Some(StateWord::parse(word).ok_or_else(|| Failure {
-                text: format!("--state {word}: no such state"),
-                code: 2,
-            })?),
-        };
-    let stood = Stood::open(&args.place, own)?;
-    let program = args.program.clone();
-    let filter = Filter { state, causes, program, ..Filter::default() };
+    let state = args.state.as_deref().map(|word| {
+        let none = || wrong(format!("--state {word}: no such state"));
+        StateWord::parse(word).ok_or_else(none)
+    });
+    let state = state.transpose()?;
+    let stood = Stood::open(&args.node.place(), own)?;
+    let after = match &args.after {
+        // An id of nothing would begin the listing anew.
+        Some(id) => Some(find(&stood, id).await?.submission().id),
+        None => None,
+    };
+    let world = &stood.prepared.world;
+    let whose = args.contributor.clone().map(|contributor| {
+        let shard = world.key.bucket(&contributor).shard(world.shards);
+        Whose { contributor, shard }
+    });
+    let (program, stage) = (args.program.clone(), args.stage.clone());
+    let filter = Filter { state, causes, program, stage, whose };
     let store = &*stood.prepared.ports.store;
-    let definitions = &stood.prepared.world.workflows;
-    let page = journeys::list(store, definitions, &filter, None, args.limit).await;
+    let limit = usize::try_from(args.limit).unwrap_or(usize::MAX);
+    let page = journeys::list(store, &world.workflows, &filter, after, limit).await;
     let page = page.map_err(|error| failed(&error))?;
-    let rows = show::listed(store, &Known::of(&stood.prepared.world), &page.items).await;
+    let rows = show::listed(store, &Known::of(world), &page.items).await;
     let rows = rows.map_err(|error| failed(&error))?;
     answer(args.output, &rows, &show::table(&rows))?;
-    if page.next.is_some() {
-        say(&format!("more than {} stand there; --limit shows more", args.limit));
-    }
+    more(page.next.map(|id| id.to_string()));
     Ok(0)
+}
+
+/// Says how a listing goes on.
+pub(super) fn more(next: Option<String>) {
+    if let Some(next) = next {
+        say(&format!("there may be more: --after {next}"));
+    }
 }
 
 pub(super) async fn receipt(args: cli::Receipt, own: &[StageType]) -> Result<u8, Failure> {
@@ -83,24 +140,29 @@ pub(super) async fn receipt(args: cli::Receipt, own: &[StageType]) -> Result<u8,
     let Some(id) = args.id else {
         return Err(Failure { text: "which contribution?".to_owned(), code: 2 });
     };
-    let stood = Stood::open(&args.place, own)?;
-    let found = find(&stood, &id).await?;
+    let paths = match Client::of(&args.node)? {
+        Some(client) => remote::receipt(&client, &id, &args.out).await?,
+        None => written(&args.node, &id, own).await?,
+    };
+    let lines: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+    answer(args.output, &json!({ "receipts": &lines }), &lines)?;
+    Ok(0)
+}
+
+async fn written(node: &Node, id: &str, own: &[StageType]) -> Result<Vec<PathBuf>, Failure> {
+    let stood = Stood::open(&node.place(), own)?;
+    let found = find(&stood, id).await?;
     let ports = &stood.prepared.ports;
     let receipts = Receipts::open(&stood.opened.dir, &*ports.store, &*ports.keys);
     let receipts = receipts.map_err(|error| failed(&error))?;
     let made = receipts.write(&[found]).await.map_err(|error| failed(&error))?;
+    let mut written = Vec::new();
     for one in made {
-        match one.paths {
-            Ok(paths) => {
-                let dir = stood.opened.dir.path();
-                let lines: Vec<String> =
-                    paths.iter().map(|path| dir.join(path).display().to_string()).collect();
-                print(&lines)?;
-            }
-            Err(absent) => return Err(Failure { text: format!("{id}: {absent}"), code: 1 }),
-        }
+        let absent = |absent| Failure { text: format!("{id}: {absent}"), code: 1 };
+        let paths = one.paths.map_err(absent)?;
+        written.extend(paths.iter().map(|path| stood.opened.dir.path().join(path)));
     }
-    Ok(0)
+    Ok(written)
 }
 
 fn verify(file: &Path, key: &str, output: Output) -> Result<u8, Failure> {
