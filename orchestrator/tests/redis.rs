@@ -7,8 +7,8 @@ mod server;
 
 use gristmill::redis_store::{Address, Durability, OpenError, Options, RedisStore};
 use gristmill_actors::rail::BoxFuture;
-use gristmill_testkit::keys_conformance;
 use gristmill_testkit::store_conformance::{self, Maker, Shape};
+use gristmill_testkit::{keys_conformance, register_conformance};
 use server::Server;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -61,7 +61,8 @@ async fn keeps_every_contract(servers: &[Server]) {
     store_conformance::run_content_index(&maker).await;
     store_conformance::run_shared(&maker).await;
     let make = async || maker.make(Shape::default()).await;
-    keys_conformance::run(make, async |store| maker.reopen(store).await.unwrap()).await;
+    keys_conformance::run(&make, async |store| maker.reopen(store).await.unwrap()).await;
+    register_conformance::run(&make, async |store| maker.reopen(store).await.unwrap()).await;
 }
 
 #[tokio::test]

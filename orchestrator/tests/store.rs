@@ -10,6 +10,7 @@ mod kill;
 
 use gristmill::embedded_store::{EmbeddedStore, Options};
 use gristmill_actors::rail::BoxFuture;
+use gristmill_testkit::register_conformance;
 use gristmill_testkit::store_conformance::{self, Maker, Shape};
 use std::sync::Mutex;
 use tempfile::TempDir;
@@ -46,4 +47,11 @@ async fn the_embedded_store_keeps_the_contract_of_shards() {
 #[tokio::test]
 async fn the_embedded_store_keeps_the_contract_of_the_content_index() {
     store_conformance::run_content_index(&Directories::default()).await;
+}
+
+#[tokio::test]
+async fn the_embedded_store_keeps_the_contract_of_the_register() {
+    let maker = Directories::default();
+    let make = async || maker.make(Shape::default()).await;
+    register_conformance::run(&make, async |store| maker.reopen(store).await.unwrap()).await;
 }

@@ -93,6 +93,11 @@ impl Gristmill {
         }
     }
 
+    /// Where the binary is.
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
     /// With another deadline than [`COMMAND_DEADLINE`] for [`Self::run`].
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {

@@ -36,8 +36,8 @@ pub fn say_of_stage(service: &Service, stage: &str, verb: &str) {
     assert_eq!(answer["paused"], verb == "pause");
 }
 
-fn voice() -> (Vec<u8>, Value, Value) {
-    // The first clip of the shipped example, with its consent.
+/// The first clip of the shipped example, with its line and its consent.
+pub fn voice() -> (Vec<u8>, Value, Value) {
     let examples = repository().join("workflows/examples");
     let manifest = std::fs::read_to_string(examples.join("seoul.ndjson")).unwrap();
     let lines: Vec<Value> =

@@ -57,11 +57,12 @@ fn looking_at_a_node_shows_what_its_data_directory_shows() {
     let key = dir.write("vkey", &service.get("/trace/vkey").expect(200).body);
     drop(Gristmill::command().run(["receipt", "verify", &receipt, "--key", path(&key)]).expect(0));
     assert_eq!(service.stop().code, 0);
+    let here = |look: &[&str], how: &str| {
+        Gristmill::command().run([look, &[how, &dir.flag()]].concat()).expect(0)
+    };
     for (nth, look) in looks.iter().enumerate() {
-        for (how, expected) in [("--output=json", &json[nth]), ("--output=table", &table[nth])] {
-            let here = Gristmill::command().run([look, &[how, &dir.flag()][..]].concat()).expect(0);
-            assert_eq!(here.stdout, expected.stdout, "{look:?} {how}");
-        }
+        assert_eq!(here(look, "--output=json").json(), json[nth].json(), "{look:?}");
+        assert_eq!(here(look, "--output=table").stdout, table[nth].stdout, "{look:?}");
     }
     let arguments = ["receipt", id, &dir.flag(), "--output=json"];
     let here = Gristmill::command().run(arguments).expect(0).json();
@@ -255,7 +256,7 @@ fn stages_and_withdrawals_are_told_to_a_node_and_to_a_data_directory() {
     assert_eq!(here(0, &["submit", path(&manifest)]).json()["contributions"], 3);
 
     let service = Service::start(&dir);
-    assert_eq!(asked(&service, 0, &["stage", "list"])[3]["stage"], "trace");
+    assert_eq!(asked(&service, 0, &["stage", "list"])[2]["stage"], "payout");
     let grants = service.get("/v1/consents?contributor=bob").expect(200).json();
     assert_eq!(grants["items"][0]["state"], "withdrawn", "{grants}");
     let of_carol = ["list", "--contributor=carol-p0", "--stage=payout", "--state=parked"];
@@ -315,6 +316,7 @@ fn an_exit_code_says_what_kind_of_failure_it_was() {
 #[test]
 fn an_answer_that_is_no_problem_is_told_as_such() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let answers = [
         ("404 Not Found", "<html>no such page</html>", "status 404 without a problem"),
@@ -324,7 +326,9 @@ fn an_answer_that_is_no_problem_is_told_as_such() {
     ];
     for (status, body, expected) in answers {
         let list = Gristmill::command().spawn(["list", "--url", &url]);
-        let (mut stream, _) = listener.accept().unwrap();
+        let (mut stream, _) =
+            poll_until(PATIENCE, "the verb to connect", || listener.accept().ok());
+        stream.set_nonblocking(false).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
