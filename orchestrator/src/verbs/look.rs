@@ -56,7 +56,7 @@ pub(super) async fn why(
             Why { id: row.id, state: row.state.to_owned(), why }
         }
     };
-    answer(output, &why, &[why.why.clone()])?;
+    answer(output, &why, std::slice::from_ref(&why.why))?;
     Ok(0)
 }
 

@@ -216,6 +216,7 @@ pub const TABLE: &[Endpoint] = &[
     Endpoint {
         parameters: &[ID, parameter("name", Place::Path, "Name", "The signal.")],
         body: None,
+        problems: &[STORE, Code::Draining, Code::InvalidField],
         ..post(
             "/v1/contributions/{id}/signals/{name}",
             "send_signal",

@@ -133,15 +133,18 @@ fn consents() -> Value {
         ("terms", to("Terms")),
     ];
     let taken_back = [("contributor", to("Contributor"))];
-    let scopes = [("grant", or_null(grant.clone())), ("program", or_null(to("Name")))];
+    let (by_grant, by_program) = (("grant", grant.clone()), ("program", to("Name")));
+    // Each side whole: makers of clients read no field that stands beside `anyOf`.
+    let withdrawal = |who: &[(&'static str, Value)]| {
+        let (no_grant, no_program) = (or_null(by_grant.1.clone()), or_null(by_program.1.clone()));
+        let one =
+            object(&[who, std::slice::from_ref(&by_grant)].concat(), &[("program", no_program)]);
+        let all =
+            object(&[who, std::slice::from_ref(&by_program)].concat(), &[("grant", no_grant)]);
+        json!({"anyOf": [one, all]})
+    };
     let mut on_behalf = taken_back.to_vec();
     on_behalf.push(("reason", visible(REASON_BYTES_MAX)));
-    let mut withdrawal = object(&taken_back, &scopes);
-    let either = json!([{"required": ["grant"], "properties": {"grant": {"type": "string"}}},
-        {"required": ["program"], "properties": {"program": {"type": "string"}}}]);
-    withdrawal["anyOf"] = either.clone();
-    let mut withdrawal_on_behalf = object(&on_behalf, &scopes);
-    withdrawal_on_behalf["anyOf"] = either;
     let listed = object(
         &[
             ("grant", text()),
@@ -164,8 +167,8 @@ fn consents() -> Value {
         ),
         "ConsentGiven": object(&[("contributor", text()), ("grant", text())], &[]),
         "ConsentList": list_of(&listed),
-        "Withdrawal": withdrawal,
-        "WithdrawalOnBehalf": withdrawal_on_behalf,
+        "Withdrawal": withdrawal(&taken_back),
+        "WithdrawalOnBehalf": withdrawal(&on_behalf),
         "Withdrawn": object(
             &[
                 ("contributor", text()),
