@@ -226,4 +226,35 @@ mod tests {
             assert_eq!(ContributionId::parse(text), Err(Error));
         }
     }
+
+    /// Worked out with another HMAC, so that no release gives anything another id.
+    #[test]
+    fn every_id_stands_as_the_contract_derives_it() {
+        let key = IdKey::new([7; 32]);
+        let id = key.contribution("kr-1", "a");
+        assert_eq!(id.to_string(), "c7bde2c5638124d46890697bb4d5fb8165768");
+        assert_eq!(hex(&key.contributor("kr-1").0), "e91f3f2938a44b2ebb50d3642f2918bf");
+        assert_eq!(key.payout(id, "acceptance", 2), "p7bde050da3b777dcddc010f20de618c54e13");
+        assert_eq!(key.account("kr-1"), "a76d12adc45c584d601f0c7cc16c8b561");
+        let blind = "9ea30a9087bbc4145b17d48837a4d3e180670183e0b68b9c6fdd5606e6eb2755";
+        assert_eq!(hex(&key.blind(id)), blind);
+        let public = key.public("contribution", &id.to_string());
+        assert_eq!(public, "1329f6476f321f70186a365e6372d53b");
+    }
+
+    #[test]
+    fn a_shard_is_written_with_four_digits_and_a_key_not_at_all() {
+        assert_eq!(ShardId(7).to_string(), "0007");
+        assert_eq!(format!("{:?}", IdKey::new([7; 32])), "IdKey(secret)");
+        let id = IdKey::new([7; 32]).contribution("kr-1", "a");
+        assert_eq!(format!("{id:?}"), id.to_string());
+    }
+
+    #[test]
+    fn hex_of_another_length_or_with_capitals_is_none() {
+        assert_eq!(unhex::<3>("00af9b"), Some([0, 0xaf, 0x9b]));
+        for text in ["00af9", "00af9b0", "00AF9B", "00ag9b", "00a/9b", "00a:9b", "00a`9b"] {
+            assert_eq!(unhex::<3>(text), None, "{text}");
+        }
+    }
 }

@@ -113,3 +113,19 @@ impl Breach {
         Self { invariant, detail: detail.into() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_invariants_are_numbered_as_in_the_design() {
+        for (number, invariant) in (1..).zip(Invariant::ALL) {
+            assert_eq!(invariant.code(), format!("I{number}"));
+            assert_eq!(invariant.as_str(), format!("I{number} {}", invariant.promise()));
+        }
+        assert_eq!(Invariant::ConsentWins.promise(), "consent wins");
+        let breach = Breach::new(Invariant::OnePayment, "two of them");
+        assert_eq!(breach.to_string(), "I3 one payment: two of them");
+    }
+}

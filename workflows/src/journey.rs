@@ -332,4 +332,14 @@ mod tests {
             assert!(!state.is_terminal(), "{state:?}");
         }
     }
+
+    #[test]
+    fn states_are_shown_by_the_words_of_the_contract() {
+        let paused = State::Paused { cause: Cause::Operator, detail: String::new() };
+        let parked = State::Parked { wait: Wait::Timer, until: None, signal: None };
+        let rejected = State::Rejected(Reason::known("no_grant"));
+        let all = [State::Moving, parked, paused, State::Settled, rejected, State::Withdrawn];
+        let words = ["moving", "parked", "paused", "settled", "rejected", "withdrawn"];
+        assert_eq!(all.each_ref().map(State::as_str), words);
+    }
 }

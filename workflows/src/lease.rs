@@ -148,4 +148,13 @@ mod tests {
         let newer = next.claim(2, Timestamp(500), 50).unwrap();
         assert_eq!(newer.admit(fence(&next, 2)), Admission::Fenced);
     }
+
+    #[test]
+    fn a_commit_prolongs_the_lease_and_never_shortens_it() {
+        let lease = Lease::default().claim(1, Timestamp(100), 50).unwrap();
+        let committed = lease.applied(fence(&lease, 1), Timestamp(130), 50);
+        assert_eq!((committed.until, committed.seq), (Timestamp(180), 1));
+        let late = committed.applied(fence(&lease, 2), Timestamp(110), 50);
+        assert_eq!((late.until, late.seq), (Timestamp(180), 2));
+    }
 }

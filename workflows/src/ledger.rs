@@ -164,4 +164,11 @@ mod tests {
         assert_eq!(after(Account::Allotment, Account::Reserved), Some(Account::Allotment));
         assert_eq!(after(Account::Transit, Account::Deposits), Some(Account::Deposits));
     }
+
+    #[test]
+    fn accounts_are_shown_by_the_word_they_are_written_with() {
+        for account in Account::ALL {
+            assert_eq!(serde_json::to_value(account).unwrap(), account.as_str());
+        }
+    }
 }

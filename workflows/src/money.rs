@@ -93,4 +93,13 @@ mod tests {
             assert_eq!(Currency::try_from(code.to_owned()), Err(Error), "{code}");
         }
     }
+
+    #[test]
+    fn a_minor_unit_has_as_many_micro_units_as_its_currency_says() {
+        for (code, micro) in [("KRW", 1_000_000), ("USD", 10_000), ("KWD", 1_000)] {
+            let currency = currency(code);
+            assert_eq!(currency.minor_micro(), micro, "{code}");
+            assert_eq!((currency.to_string(), String::from(currency)), (code.into(), code.into()));
+        }
+    }
 }

@@ -115,4 +115,32 @@ mod tests {
         assert_eq!(policy.validate().unwrap_err().field, "attempts");
         assert_eq!(Policy::default().validate(), Ok(()));
     }
+
+    #[test]
+    fn a_policy_may_lie_on_its_bounds_and_not_beyond() {
+        let day_ms = 86_400_000;
+        let of = Policy { timeout_ms: 1, backoff_ms: 1, ..Policy::default() };
+        let fits = [
+            Policy { timeout_ms: 500, total_ms: 500, ..of },
+            Policy { timeout_ms: day_ms, total_ms: day_ms, ..of },
+            Policy { backoff_ms: 70, backoff_max_ms: 70, ..of },
+            Policy { attempts: limits::ATTEMPTS_MAX, ..of },
+        ];
+        for policy in fits {
+            assert_eq!(policy.validate(), Ok(()));
+        }
+        let off = [
+            ("timeout_ms", Policy { timeout_ms: 0, ..of }),
+            ("timeout_ms", Policy { timeout_ms: day_ms + 1, total_ms: u64::MAX, ..of }),
+            ("total_ms", Policy { timeout_ms: 500, total_ms: 499, ..of }),
+            ("attempts", Policy { attempts: limits::ATTEMPTS_MAX + 1, ..of }),
+            ("backoff_ms", Policy { backoff_ms: 0, ..of }),
+            ("backoff_max_ms", Policy { backoff_ms: 70, backoff_max_ms: 69, ..of }),
+            ("concurrency", Policy { concurrency: 0, ..of }),
+        ];
+        for (field, policy) in off {
+            assert_eq!(policy.validate().unwrap_err().field, field);
+        }
+        assert_eq!(Policy { timeout_ms: 1_500, ..of }.timeout(), Duration::from_millis(1_500));
+    }
 }

@@ -147,4 +147,10 @@ mod tests {
         assert!(!task().accepts_language(Some("en")));
         assert!(!task().accepts_language(None));
     }
+
+    #[test]
+    fn the_log_says_which_cap_cut_a_price() {
+        let words = [Capped::None, Capped::Item, Capped::Day].map(Capped::as_str);
+        assert_eq!(words, ["none", "item", "day"]);
+    }
 }

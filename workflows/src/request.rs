@@ -281,3 +281,50 @@ pub enum Outcome {
     /// No decision.
     Failed(Failure),
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(word: impl Serialize) -> String {
+        serde_json::to_value(word).unwrap().as_str().unwrap().to_owned()
+    }
+
+    #[test]
+    fn waits_and_causes_are_shown_by_the_word_they_are_written_with() {
+        for wait in Wait::ALL {
+            assert_eq!(wait.as_str(), written(wait));
+        }
+        for cause in Cause::ALL {
+            assert_eq!(cause.as_str(), written(cause));
+            assert_eq!(Cause::parse(cause.as_str()), Some(cause));
+            assert_eq!(cause.is_quarantine(), cause != Cause::Operator, "{cause:?}");
+        }
+        assert_eq!(Cause::parse("tired"), None);
+    }
+
+    #[test]
+    fn an_authors_reason_carries_the_stages_name_and_no_strange_signs() {
+        let long = "x".repeat(crate::limits::NAME_BYTES_MAX + 9);
+        assert_eq!(Reason::own("fraud", "Odd-1 가").as_str(), "fraud__dd_1__");
+        let cut = Reason::own("s", &long);
+        assert_eq!(cut.as_str().len(), "s_".len() + crate::limits::NAME_BYTES_MAX);
+    }
+
+    #[test]
+    fn both_entries_of_the_log_are_asked_for_under_one_kind() {
+        let entry = Request::LogContribution { scorer: "s/1".into() };
+        let payout = Request::LogPayout { rail: "r".into() };
+        assert_eq!((entry.kind(), payout.kind()), (RequestKind::Log, RequestKind::Log));
+        let others = [
+            (Request::Hold, "hold"),
+            (Request::Count { counter: "c".into(), limit: 1 }, "count"),
+            (Request::Claim, "claim"),
+            (Request::Reserve { units: 1, score: 1 }, "reserve"),
+            (Request::Pay, "pay"),
+        ];
+        for (request, word) in others {
+            assert_eq!(written(request.kind()), word);
+        }
+    }
+}

@@ -296,4 +296,40 @@ mod tests {
         second.before = [9; 32];
         assert!(!reborn.replay(&second, [2; 32]));
     }
+
+    #[test]
+    fn a_new_machine_begins_at_any_object_and_a_used_one_only_at_the_next() {
+        let object = |first, before| Sequenced {
+            first,
+            before,
+            cursors: BTreeMap::from([(ShardId(1), Cursor { epoch: 1, next: 1 })]),
+            offers: vec![offer(1, 1, 0, 1)],
+        };
+        assert_eq!(object(10, [9; 32]).end(), 11);
+        let mut new = Sequencer::default();
+        assert!(new.replay(&object(10, [9; 32]), [1; 32]), "the older ones are gone");
+        assert_eq!(new.size(), 11);
+        assert!(!new.replay(&object(12, [1; 32]), [2; 32]), "one is missing");
+        assert!(!new.replay(&object(11, [9; 32]), [2; 32]), "another came before it");
+        assert!(new.replay(&object(11, [1; 32]), [2; 32]));
+        let mut used = Sequencer::default();
+        let before = used.cursors().clone();
+        let (first, _) = used.sequence(vec![offer(1, 1, 0, 1)]);
+        used.take_back(&first.unwrap(), before);
+        assert!(!used.replay(&object(10, [9; 32]), [1; 32]), "the log begins at 0");
+        assert!(used.replay(&object(0, [0; 32]), [1; 32]));
+    }
+
+    #[test]
+    fn what_was_taken_back_is_given_out_again() {
+        let mut log = Sequencer::default();
+        log.sequence(vec![offer(1, 1, 0, 2)]);
+        let before = log.cursors().clone();
+        let (object, _) = log.sequence(vec![offer(1, 2, 2, 3), offer(2, 1, 0, 1)]);
+        log.take_back(&object.unwrap(), before.clone());
+        assert_eq!((log.size(), log.cursors()), (2, &before));
+        assert_eq!(log.cursor(ShardId(1)), Cursor { epoch: 1, next: 2 });
+        let again = log.sequence(vec![offer(2, 1, 0, 1), offer(1, 2, 2, 3)]).1;
+        assert_eq!(again, [Answer::At(2), Answer::At(3)]);
+    }
 }

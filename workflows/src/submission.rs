@@ -161,3 +161,14 @@ pub struct Mark {
     /// When.
     pub at: Timestamp,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_withdrawal_says_in_the_log_how_wide_it_is_and_not_of_what() {
+        let scopes = [Scope::Grant("g-1".into()), Scope::Program("p".into()), Scope::All];
+        assert_eq!(scopes.map(|scope| scope.as_str()), ["grant", "program", "all"]);
+    }
+}

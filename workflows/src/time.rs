@@ -66,4 +66,20 @@ mod tests {
             assert_eq!(Timestamp::parse(text), Err(Error), "{text}");
         }
     }
+
+    #[test]
+    fn time_has_milliseconds_and_an_end() {
+        let moment = Timestamp::parse("2026-11-22T09:08:07.065+09:00").unwrap();
+        assert_eq!(moment.rfc3339(), "2026-11-22T00:08:07.065Z");
+        assert_eq!(moment.plus_ms(1_000).rfc3339(), "2026-11-22T00:08:08.065Z");
+        assert_eq!(Timestamp(u64::MAX - 1).plus_ms(2), Timestamp(u64::MAX));
+        assert_eq!(Timestamp(u64::MAX).rfc3339(), format!("{} ms", u64::MAX));
+    }
+
+    #[test]
+    fn days_are_counted_from_1970_and_never_from_before() {
+        assert_eq!(Timestamp(86_400_000 * 3 - 1).day(0), 2);
+        assert_eq!(Timestamp(86_400_000 * 3).day(0), 3);
+        assert_eq!((Timestamp(0).day(-540), Timestamp(0).day(1_440)), (0, 1));
+    }
 }

@@ -343,3 +343,27 @@ fn a_second_acceptance_in_a_further_world_stays_clean() {
     world.checkpoint();
     assert_eq!(found(&world.audit()), []);
 }
+
+#[test]
+fn a_row_of_the_outbox_that_is_no_entry_is_named_by_its_place() {
+    let mut world = World::honest();
+    let (shard, position, row) = &mut world.outbox[0];
+    row.0[0] = b"no entry".to_vec();
+    let place = (Invariant::OneEntry, format!("shard {shard} outbox {position}"));
+    let checks = world.audit();
+    let found = found(&checks);
+    assert!(found.contains(&(place.0, place.1.as_str())), "{found:?}");
+}
+
+#[test]
+fn money_that_went_to_another_account_is_named() {
+    let mut world = World::honest();
+    let (_, _, payout) = paid(&world, 0);
+    let line = world.rail.iter_mut().find(|line| line.key == payout).unwrap();
+    line.account = world.key.account("kr-9");
+    assert_eq!(only(&world, &payout), [Invariant::MoneyAddsUp]);
+    // An account that is none of ours reads as another one, too.
+    let line = world.rail.iter_mut().find(|line| line.key == payout).unwrap();
+    line.account = "iban-1".into();
+    assert_eq!(only(&world, &payout), [Invariant::MoneyAddsUp]);
+}

@@ -110,3 +110,11 @@ fn a_member_asked_to_drain_learns_it_from_the_roster() {
     other.roster(&[dead, member(3)], Timestamp(5));
     assert_eq!(other.steps(Timestamp(5)).look.len(), 2, "the dead have no share");
 }
+
+/// Worked out with another splitmix64: nodes of two releases must place shards alike.
+#[test]
+fn a_members_weight_for_a_shard_never_changes() {
+    assert_eq!(weight(1, 0), 0x44e5_b981_00c6_7fb0);
+    assert_eq!(weight(1, 1), 0x4653_9195_8fc6_1f13);
+    assert_eq!(weight((5 << 64) | 7, 63), 0xace5_f144_15b5_8cc3);
+}

@@ -92,3 +92,15 @@ fn unknown_keys_and_reasons_are_refused_and_missing_measures_named() {
     let missing = Error::Missing { measure: "width".to_owned() };
     assert_eq!(table.score(&BTreeMap::new()), Err(missing));
 }
+
+#[test]
+fn a_gate_may_let_one_value_through_and_never_none() {
+    let gated = |min, max| {
+        let mut table = table(0, vec![factor("width", 1, &[(0, 10_000)])]);
+        let (measure, reason) = ("width".to_owned(), Reason::BelowFloor);
+        table.gates.push(GateRule { measure, min: Some(min), max: Some(max), reason });
+        table.validate("image", IMAGE_MEASURES)
+    };
+    assert_eq!((gated(7, 8), gated(7, 7)), (Ok(()), Ok(())));
+    assert!(matches!(gated(8, 7), Err(Error::Gate { .. })));
+}

@@ -142,3 +142,14 @@ fn a_price_names_the_card_it_was_locked_by_even_if_a_newer_one_is_in_force() {
     assert_eq!((card("clip"), micro("clip")), (0, RATE));
     assert_eq!((card("next") > 0, micro("next")), (true, 2 * RATE));
 }
+
+#[test]
+fn a_programs_home_keeps_what_was_deposited_beside_what_is_left() {
+    let mut town = Town::new(1, 10 * RATE);
+    town.consent("ana", "p", "g1");
+    town.hand_in("ana", "p", "clip");
+    town.settle();
+    let home = &town.nodes[0].shard.state().homes["p"];
+    assert_eq!(home.deposited, 10 * RATE);
+    assert!(home.balance < home.deposited, "{home:?}");
+}

@@ -130,3 +130,13 @@ fn paying_twice_in_one_go_moves_the_money_once() {
     assert_eq!(town.journey("ana", "clip").payouts.len(), 1);
     assert_eq!((town.micro(Account::Carry), town.micro(Account::Paid)), (1_000_000, 2_000_000));
 }
+
+#[test]
+fn a_new_payout_has_a_window_of_its_own() {
+    let mut town = told(PayoutVerdict::Failed { code: "closed".into() });
+    town.now = town.now.plus_ms(7_000);
+    retry(&mut town);
+    let [first, second] = &town.journey("ana", "clip").payouts[..] else { panic!("two payouts") };
+    assert_eq!(second.sent, first.sent.map(|sent| sent.plus_ms(7_000)));
+    assert_ne!(second.id, first.id);
+}

@@ -244,3 +244,43 @@ fn outputs_that_are_too_large_together_pause_and_are_not_kept() {
     town.settle();
     assert_eq!((cause(&town), town.journey("ana", "clip").outputs.len()), (Cause::Permanent, 0));
 }
+
+#[test]
+fn a_stage_is_given_up_at_the_end_of_its_total_time_and_not_before() {
+    let total_ms = crate::policy::Policy::default().total_ms;
+    for (left_ms, state) in [(1, "parked"), (0, "paused")] {
+        let (mut town, arrival) = admitted("usual");
+        town.fail(arrival, 0, Failure::Unavailable { detail: "down".into() });
+        town.commit(0);
+        let since = town.journey("ana", "clip").since;
+        town.now = since.plus_ms(total_ms - left_ms);
+        town.read_inboxes();
+        town.fail(arrival, 0, retryable());
+        town.commit(0);
+        assert_eq!(town.state("ana", "clip"), state);
+    }
+}
+
+#[test]
+fn a_commit_counts_the_journeys_that_it_changes() {
+    let (mut town, arrival) = admitted("usual");
+    town.commit(0);
+    assert_eq!((town.nodes[0].shard.dirty(), town.nodes[0].shard.is_dirty()), (0, false));
+    town.park_for(arrival, 0, "ready");
+    assert_eq!((town.nodes[0].shard.dirty(), town.nodes[0].shard.is_dirty()), (1, true));
+    town.commit(0);
+    assert_eq!((town.nodes[0].shard.dirty(), town.nodes[0].shard.is_dirty()), (0, false));
+}
+
+#[test]
+fn what_moves_is_shown_with_where_it_still_stands() {
+    let (mut town, arrival) = admitted("usual");
+    let shown = |town: &Town| {
+        let all = town.nodes[0].shard.in_memory();
+        all.map(|(journey, inbox, waits)| (journey.arrival, inbox, waits)).collect::<Vec<_>>()
+    };
+    assert_eq!(shown(&town), [(arrival, true, false)]);
+    town.park_for(arrival, 0, "ready");
+    town.settle();
+    assert_eq!(shown(&town), []);
+}
