@@ -140,7 +140,14 @@ async fn rows(
             }
             None => match items.next().flatten() {
                 Some(item) => queued(shard, arrival, &item)?,
-                None => None,
+                // It left the inbox after its row was looked for: by now it has one.
+                None => match store.journeys(shard, vec![arrival]).await?.pop().flatten() {
+                    Some(stored) => {
+                        let journey = Box::new(row(shard, arrival, &stored.row)?);
+                        Some(Found::Journey { shard, journey })
+                    }
+                    None => None,
+                },
             },
         });
     }
