@@ -1,6 +1,6 @@
 //! Time that a test moves, and randomness from a seed.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use gristmill_actors::ports::Clock;
 use gristmill_workflows::time::Timestamp;
@@ -14,7 +14,7 @@ pub const START: Timestamp = Timestamp(1_795_305_600_000);
 #[derive(Debug)]
 pub struct VirtualClock {
     origin: Instant,
-    state: AtomicU64,
+    state: Mutex<u64>,
 }
 
 impl VirtualClock {
@@ -26,7 +26,7 @@ impl VirtualClock {
         let mut mixed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        Self { origin: Instant::now(), state: AtomicU64::new((mixed ^ (mixed >> 31)) | 1) }
+        Self { origin: Instant::now(), state: Mutex::new((mixed ^ (mixed >> 31)) | 1) }
     }
 }
 
@@ -38,9 +38,8 @@ impl Clock for VirtualClock {
 
     /// xorshift64* (Vigna, "An experimental exploration of Marsaglia's xorshift generators", 2016).
     fn random(&self) -> u64 {
-        let before =
-            self.state.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |x| Some(next(x)));
-        let state = before.map_or_else(next, next);
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        *state = next(*state);
         state.wrapping_mul(0x2545_f491_4f6c_dd1d)
     }
 }

@@ -139,7 +139,7 @@ impl Acknowledged {
     pub(super) fn open(live: &Path) -> Result<(Self, u64), OpenError> {
         let bytes = read(live, "acknowledged")?;
         let whole = bytes.len() == 2 * SLOT_BYTES;
-        let numbers = bytes.chunks_exact(SLOT_BYTES).filter_map(number_of_slot);
+        let numbers = bytes.as_chunks().0.iter().filter_map(number_of_slot);
         let number = numbers.max().filter(|_| whole);
         let number =
             number.ok_or_else(|| damaged("the file acknowledged does not hold a number"))?;
@@ -163,9 +163,9 @@ fn slot(number: u64) -> [u8; SLOT_BYTES] {
     bytes
 }
 
-fn number_of_slot(bytes: &[u8]) -> Option<u64> {
+fn number_of_slot(bytes: &[u8; SLOT_BYTES]) -> Option<u64> {
     let number = u64::from_be_bytes(bytes[..8].try_into().ok()?);
-    (slot(number) == bytes).then_some(number)
+    (slot(number) == *bytes).then_some(number)
 }
 
 #[cfg(test)]

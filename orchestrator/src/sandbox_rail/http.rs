@@ -56,7 +56,7 @@ pub(super) async fn answer(
     let (head, body) = request.into_parts();
     let body = match read(body).await {
         Ok(body) => body,
-        Err(problem) => return Ok(problem),
+        Err(problem) => return Ok(*problem),
     };
     let (method, path) = (head.method, head.uri.path());
     match path {
@@ -86,15 +86,15 @@ pub(super) async fn answer(
     if fate == Fate::LostReply { Err(NoAnswer) } else { Ok(answer) }
 }
 
-async fn read(body: Incoming) -> Result<Bytes, Answer> {
+async fn read(body: Incoming) -> Result<Bytes, Box<Answer>> {
     let collected = tokio::time::timeout(REQUEST_TIMEOUT, Limited::new(body, MAX_BODY).collect());
     match collected.await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            Err(problem(413, "body_too_large", "a body has at most 2 MiB"))
+            Err(problem(413, "body_too_large", "a body has at most 2 MiB").into())
         }
-        Ok(Err(_)) => Err(problem(400, "body_broken", "the body ended early")),
-        Err(_) => Err(problem(408, "body_too_slow", "the body took longer than 30 seconds")),
+        Ok(Err(_)) => Err(problem(400, "body_broken", "the body ended early").into()),
+        Err(_) => Err(problem(408, "body_too_slow", "the body took longer than 30 seconds").into()),
     }
 }
 

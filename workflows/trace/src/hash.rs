@@ -110,7 +110,7 @@ pub(crate) fn subtree_root(hashes: &[Hash]) -> Hash {
 
 /// The row of nodes above a row of hashes; a last odd hash has no parent.
 pub(crate) fn parents(row: &[Hash]) -> Vec<Hash> {
-    row.chunks_exact(2).map(|pair| Hash::node(&pair[0], &pair[1])).collect()
+    row.as_chunks().0.iter().map(|[left, right]| Hash::node(left, right)).collect()
 }
 
 #[cfg(test)]

@@ -176,18 +176,20 @@ fn sample_sizes(
     if samples * 4 > table.len() as u64 {
         return Err(MALFORMED);
     }
-    for entry in table.chunks_exact(4).take(usize::try_from(samples).unwrap_or(usize::MAX)) {
+    let (sizes, _) = table.as_chunks();
+    for size in sizes.iter().take(usize::try_from(samples).unwrap_or(usize::MAX)) {
         spend(budget, limits)?;
-        video.take_frame(u64::from(be32(entry, 0).unwrap_or(0)));
+        video.take_frame(u64::from(u32::from_be_bytes(*size)));
     }
     Ok(())
 }
 
 /// `stts`: the sum of all sample durations, in ticks.
 fn time_to_sample(content: &[u8]) -> u64 {
-    content.get(8..).unwrap_or_default().chunks_exact(8).fold(0_u64, |sum, entry| {
-        let part = be32(entry, 0).zip(be32(entry, 4));
-        sum.saturating_add(part.map_or(0, |(count, delta)| u64::from(count) * u64::from(delta)))
+    let (entries, _) = content.get(8..).unwrap_or_default().as_chunks::<8>();
+    entries.iter().fold(0_u64, |sum, [a, b, c, d, delta @ ..]| {
+        let (count, delta) = (u32::from_be_bytes([*a, *b, *c, *d]), u32::from_be_bytes(*delta));
+        sum.saturating_add(u64::from(count) * u64::from(delta))
     })
 }
 

@@ -299,10 +299,10 @@ async fn put(
 /// 16 bytes that stand for these.
 fn identity(parts: &[&[u8]]) -> [u8; 16] {
     let mut bytes = [0; 16];
-    for (n, half) in bytes.chunks_exact_mut(8).enumerate() {
+    for (n, half) in bytes.as_chunks_mut::<8>().0.iter_mut().enumerate() {
         let start = 0xcbf2_9ce4_8422_2325 ^ n as u64;
         let digest = parts.iter().fold(start, |digest, part| fnv(fnv(digest, part), &[0xff]));
-        half.copy_from_slice(&digest.to_be_bytes());
+        *half = digest.to_be_bytes();
     }
     bytes
 }
