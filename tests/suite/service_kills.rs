@@ -4,6 +4,7 @@
 
 use crate::service::{consent, contribution};
 use gristmill_tests::{DataDir, Gristmill, Random, Service, poll_until, size};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -70,7 +71,8 @@ fn what_was_acknowledged_is_there_after_a_kill_and_nothing_is_there_twice() {
         let mut service = Service::start(&dir);
         let moment = random.between(Duration::from_millis(30), Duration::from_millis(700));
         let killed = AtomicBool::new(false);
-        let pid = service.process().id();
+        let pid = i32::try_from(service.process().id()).ok().and_then(Pid::from_raw);
+        let pid = pid.expect("a process has a number");
         std::thread::scope(|scope| {
             for client in 0..CLIENTS {
                 let (service, told) = (&service, &told);
@@ -80,8 +82,7 @@ fn what_was_acknowledged_is_there_after_a_kill_and_nothing_is_there_twice() {
             while let Some(left) = end.checked_duration_since(std::time::Instant::now()) {
                 std::thread::park_timeout(left);
             }
-            let done = std::process::Command::new("kill").args(["-9", &pid.to_string()]).status();
-            assert!(done.expect("kill is there").success());
+            kill_process(pid, Signal::KILL).expect("it runs");
             killed.store(true, Ordering::Relaxed);
         });
         assert_eq!(service.kill().code, 137);
