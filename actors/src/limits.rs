@@ -54,12 +54,14 @@ pub const REGISTER_ROW_BYTES_MAX: usize = 64 * 1024;
 pub const PROBE_AFTER: Duration = Duration::from_millis(200);
 /// Longest wait before an open circuit lets a probe through.
 pub const PROBE_AFTER_MAX: Duration = Duration::from_secs(10);
+/// Longest time for which a downstream that says when to come again is left alone.
+pub const PROBE_ASKED_MAX: Duration = Duration::from_secs(300);
 /// Calls to a rail under way at once.
 pub const RAIL_CALLS_MAX: usize = 2;
 /// A payout without an answer is asked for again after this.
 pub const RAIL_ASK_AFTER: Duration = Duration::from_millis(200);
 /// Longest wait between two asks for one payout.
-pub const RAIL_ASK_AFTER_MAX: Duration = Duration::from_secs(30);
+pub const RAIL_ASK_AFTER_MAX: Duration = Duration::from_secs(10);
 /// Most doublings of the wait between two asks when the last call had an answer.
 pub const RAIL_DOUBLINGS_ANSWERED: u32 = 3;
 /// A key is not resent when less than this part of its window is left.

@@ -52,6 +52,8 @@ pub enum Delivery {
         detail: String,
         /// It has not seen the payout, before this call neither.
         unseen: bool,
+        /// How long it asks to be left alone, if it says so.
+        retry_after: Option<Duration>,
     },
 }
 
@@ -229,7 +231,8 @@ impl State {
             Err(error) if error.is_unavailable() => {
                 for open in orders {
                     let (detail, unseen) = (error.to_string(), open.known == Known::Fresh);
-                    self.answer(open, Delivery::Unavailable { detail, unseen });
+                    let retry_after = error.retry_after();
+                    self.answer(open, Delivery::Unavailable { detail, unseen, retry_after });
                 }
             }
             Err(RailError::Rejected { code, .. }) => {
@@ -298,6 +301,7 @@ impl State {
     }
 }
 
-fn millis(duration: Duration) -> u64 {
+/// A duration of a rail in milliseconds.
+pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -71,7 +71,7 @@ pub struct PoolState {
     running: usize,
     circuit: Circuit,
     next_start: Instant,
-    looking: bool,
+    looking: Option<Instant>,
     watched: Arc<StageMetrics>,
     /// Up to when waiting was counted, and what for since then.
     counted: Instant,
@@ -103,7 +103,7 @@ impl Actor for StagePool {
             running: 0,
             circuit: Circuit::Closed,
             next_start: now,
-            looking: false,
+            looking: None,
             watched,
             counted: now,
             held: Wait::Slots,
@@ -120,7 +120,7 @@ impl Actor for StagePool {
         match message {
             PoolMessage::Run(job) => state.waiting.push_back(job),
             PoolMessage::Finished(job, outcome) => state.finished(job, outcome),
-            PoolMessage::Look => state.looking = false,
+            PoolMessage::Look => state.looking = None,
         }
         state.start(&myself);
         Ok(())
@@ -140,8 +140,8 @@ impl PoolState {
     fn finished(&mut self, mut job: Box<Job>, outcome: Outcome) {
         self.running -= 1;
         self.watched.attempted(job.since.elapsed(), &outcome);
-        if let Outcome::Failed(Failure::Unavailable { .. }) = &outcome {
-            self.open();
+        if let Outcome::Failed(Failure::Unavailable { after_ms, .. }) = &outcome {
+            self.open(*after_ms);
             job.since = Instant::now();
             self.waiting.push_front(job);
             return;
@@ -153,13 +153,17 @@ impl PoolState {
         tell(&job.reply, ContributionMessage::Ran(outcome));
     }
 
-    /// The downstream is down: the attempt is given back, and the wait for a probe doubles.
-    fn open(&mut self) {
-        let wait = match &self.circuit {
+    /// The downstream is down: the attempt is given back. A downstream that says when to come again
+    /// is taken at its word; otherwise the wait for a probe doubles.
+    fn open(&mut self, after_ms: Option<u64>) {
+        let asked = after_ms.map(Duration::from_millis);
+        let asked = asked.map(|asked| asked.clamp(limits::PROBE_AFTER, limits::PROBE_ASKED_MAX));
+        let doubled = match &self.circuit {
             Circuit::Closed => limits::PROBE_AFTER,
             Circuit::Open { wait, probing: true, .. } => (*wait * 2).min(limits::PROBE_AFTER_MAX),
             Circuit::Open { .. } => return,
         };
+        let wait = asked.unwrap_or(doubled);
         self.circuit = Circuit::Open { until: Instant::now() + wait, wait, probing: false };
         self.watched.circuit(true);
     }
@@ -219,9 +223,10 @@ impl PoolState {
     }
 
     fn look_at(&mut self, until: Instant, myself: &ActorRef<PoolMessage>) {
-        if std::mem::replace(&mut self.looking, true) {
+        if self.looking.is_some_and(|at| at <= until) {
             return;
         }
+        self.looking = Some(until);
         let myself = myself.clone();
         tokio::spawn(async move {
             tokio::time::sleep_until(until).await;

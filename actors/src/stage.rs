@@ -92,6 +92,9 @@ pub enum StageError {
     /// The downstream is down: the attempt is given back and the stage's circuit opens.
     #[error("unavailable: {0}")]
     Unavailable(String),
+    /// The same, and the downstream asks to be left alone for so many milliseconds.
+    #[error("unavailable: {0} (not before {1} ms)")]
+    UnavailableFor(String, u64),
     /// The rail's final word on the fixed payout.
     #[error("{0:?}")]
     Payout(PayoutVerdict),
@@ -103,7 +106,10 @@ impl From<StageError> for Failure {
             StageError::Retryable(detail) => Self::Retryable { detail, after_ms: None },
             StageError::RetryAfter(detail, ms) => Self::Retryable { detail, after_ms: Some(ms) },
             StageError::Permanent(detail) => Self::Permanent { detail },
-            StageError::Unavailable(detail) => Self::Unavailable { detail },
+            StageError::Unavailable(detail) => Self::Unavailable { detail, after_ms: None },
+            StageError::UnavailableFor(detail, ms) => {
+                Self::Unavailable { detail, after_ms: Some(ms) }
+            }
             StageError::Payout(verdict) => Self::Payout(verdict),
         }
     }

@@ -11,6 +11,8 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+/// Waits add up where a request of two fails, and each comes out longer the more often it did.
+const FAULTY: Duration = Duration::from_secs(300);
 const START: Duration = Duration::from_secs(20);
 /// What one contribution earns with the engine program: the score 8,000 pays ten won.
 const MINOR: u64 = 10;
@@ -108,8 +110,8 @@ fn over_a_rail_with_every_fault_but_refusal_all_is_paid_exactly_once() {
         let manifest = engine_manifest(&dir, "fault", count);
         let rail = Rail::start(&dir.outside().join("book"), faults);
         let start = Instant::now();
-        let _settled =
-            Gristmill::command().run(rail_arguments(&dir, &manifest, &rail.url)).expect(0);
+        let run = Gristmill::command().deadline(FAULTY);
+        let _settled = run.run(rail_arguments(&dir, &manifest, &rail.url)).expect(0);
         eprintln!("{faults}: {count} settled in {:?}", start.elapsed());
         let report = assert_settled_once(&dir, &rail, count);
         assert_first_attempts(&report);

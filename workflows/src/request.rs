@@ -231,6 +231,8 @@ pub enum Failure {
     Unavailable {
         /// What happened, without personal data.
         detail: String,
+        /// How long it asks to be left alone, if it says so.
+        after_ms: Option<u64>,
     },
     /// The stage panicked.
     Panic {

@@ -2,7 +2,7 @@
 
 use super::Needs;
 use crate::contribution::tell;
-use crate::payouts::{Delivery, Order, PayoutMessage};
+use crate::payouts::{Delivery, Order, PayoutMessage, millis};
 use crate::rail::PayoutRequest;
 use crate::stage::{Context, Effect, Nothing, Outcome, Settings, SettingsError, Stage, StageError};
 use gristmill_workflows::journey::PayoutState;
@@ -65,11 +65,14 @@ impl Stage for Payout {
                 Ok(Outcome::Done(Nothing {}, vec![request]))
             }
             Ok(Delivery::Verdict(verdict)) => Err(StageError::Payout(verdict)),
-            Ok(Delivery::Unavailable { detail, unseen }) => {
+            Ok(Delivery::Unavailable { detail, unseen, retry_after }) => {
                 if !unseen {
                     cx.no_longer_fresh();
                 }
-                Err(StageError::Unavailable(detail))
+                Err(match retry_after {
+                    Some(after) => StageError::UnavailableFor(detail, millis(after)),
+                    None => StageError::Unavailable(detail),
+                })
             }
             Err(_) => Err(StageError::Retryable("the payout batcher ended".to_owned())),
         }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use gristmill_actors::rail::BookLine;
 
-use super::limits::MAX_BOOK_LINE;
+use super::limits::{MAX_BOOK_LINE, MAX_BOOK_WRITE};
 
 /// Name of the book's file in its directory.
 pub const BOOK_FILE: &str = "book.ndjson";
@@ -80,8 +80,7 @@ pub(super) struct Book {
 }
 
 impl Book {
-    /// Opens or creates the book in `dir`, shows each line to `replay` and cuts off a torn last
-    /// one.
+    /// Opens or creates the book in `dir`, shows each line to `replay` and cuts off a torn end.
     pub(super) fn open(dir: &Path, mut replay: impl FnMut(&BookLine)) -> Result<Self, Error> {
         std::fs::create_dir_all(dir).map_err(failed("create", dir))?;
         let lock = lock(&dir.join(LOCK_FILE))?;
@@ -108,7 +107,10 @@ impl Book {
             last = line.seq;
             replay(&line);
         }
-        let bytes = lines.bytes;
+        let (bytes, torn) = (lines.bytes, lines.length.saturating_sub(lines.bytes));
+        if torn > 0 {
+            tracing::warn!(bytes = torn, "the book had a torn end, never answered for: cut off");
+        }
         file.set_len(bytes).map_err(failed("cut", &path))?;
         file.sync_all().map_err(failed("sync", &path))?;
         let directory = File::open(dir).map_err(failed("open", dir))?;
@@ -138,8 +140,9 @@ pub(super) fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error
 
 /// The lines of a book's file in the order of the file, for the auditor and for replay.
 ///
-/// A last line without its newline was never answered for and ends the iteration. The sequence
-/// numbers are not judged here.
+/// A torn end was never answered for and ends the iteration: a last line without its newline, or
+/// what a power loss leaves of the last write, sectors of which are missing and read as zeros (a
+/// line holds none). The sequence numbers are not judged here.
 pub struct Lines {
     reader: BufReader<File>,
     path: PathBuf,
@@ -147,6 +150,8 @@ pub struct Lines {
     number: u64,
     /// Bytes of the whole lines read so far.
     bytes: u64,
+    /// Bytes of the file when it was opened.
+    length: u64,
 }
 
 impl Lines {
@@ -162,13 +167,20 @@ impl Lines {
 
     fn new(file: &File, path: &Path) -> Result<Self, Error> {
         let file = file.try_clone().map_err(failed("read", path))?;
+        let length = file.metadata().map_err(failed("read", path))?.len();
         let reader = BufReader::with_capacity(256 * 1024, file);
         let path = path.to_owned();
-        Ok(Self { reader, path, buffer: Vec::new(), number: 0, bytes: 0 })
+        Ok(Self { reader, path, buffer: Vec::new(), number: 0, bytes: 0, length })
     }
 
     fn corrupt(&self, corruption: Corruption) -> Error {
         Error::Corrupt { path: self.path.clone(), line: self.number, corruption }
+    }
+
+    /// Whether the line that was read lies in what a power loss may leave of the last write.
+    fn is_torn(&self) -> bool {
+        let longest = (MAX_BOOK_WRITE + MAX_BOOK_LINE) as u64;
+        self.buffer.contains(&0) && self.length.saturating_sub(self.bytes) <= longest
     }
 
     fn read(&mut self) -> Result<Option<BookLine>, Error> {
@@ -180,12 +192,14 @@ impl Lines {
             .take(limit)
             .read_until(b'\n', &mut self.buffer)
             .map_err(failed("read", &self.path))?;
+        self.number += 1;
+        if self.is_torn() {
+            return Ok(None);
+        }
         if self.buffer.last() != Some(&b'\n') {
             let whole = read < MAX_BOOK_LINE;
-            self.number += 1;
             return if whole { Ok(None) } else { Err(self.corrupt(Corruption::TooLong)) };
         }
-        self.number += 1;
         let line = serde_json::from_slice(&self.buffer)
             .map_err(|error| self.corrupt(Corruption::Malformed(error)))?;
         self.bytes += read as u64;
@@ -232,6 +246,37 @@ mod tests {
         drop(book);
         let left = std::fs::read_to_string(dir.path().join(BOOK_FILE)).unwrap();
         assert_eq!(left, format!("{FIRST}\n{SECOND}\n"));
+    }
+
+    #[test]
+    fn an_end_with_a_hole_in_it_is_dropped_with_all_that_follows() {
+        let hole = "\0".repeat(6_000);
+        for end in [
+            format!("\0\0\0d\"}}\n{SECOND}\n"),
+            format!("{{\"seq\":2,\0\0\n{SECOND}\n"),
+            format!("{hole}{SECOND}\n{SECOND}\n{{\"seq"),
+            hole,
+        ] {
+            let dir = written(&format!("{FIRST}\n{end}"));
+            let read: Result<Vec<BookLine>, Error> = Lines::open(dir.path()).unwrap().collect();
+            assert_eq!(read.unwrap().len(), 1);
+            let (book, keys) = open(dir.path()).unwrap();
+            assert_eq!((book.last, keys), (1, vec!["a".to_owned()]));
+            drop(book);
+            let left = std::fs::read_to_string(dir.path().join(BOOK_FILE)).unwrap();
+            assert_eq!(left, format!("{FIRST}\n"));
+        }
+    }
+
+    #[test]
+    fn a_hole_that_more_than_one_write_follows_is_corruption() {
+        let line = format!("{SECOND}\n");
+        let many = line.repeat((MAX_BOOK_WRITE + MAX_BOOK_LINE) / line.len() + 1);
+        let text = format!("{FIRST}\n\0\0\0\n{many}");
+        let dir = written(&text);
+        let error = open(dir.path()).err().unwrap().to_string();
+        assert!(error.contains("line 2 is corrupt"), "{error}");
+        assert_eq!(std::fs::read_to_string(dir.path().join(BOOK_FILE)).unwrap(), text);
     }
 
     #[test]

@@ -16,11 +16,13 @@ pub const MAX_MINOR: u64 = (1 << 53) - 1;
 pub const BOOK_PAGE: usize = 5_000;
 /// Most bytes of one book line, with room for the longest key and account.
 pub const MAX_BOOK_LINE: usize = 4 * 1024;
+/// Most bytes written to the book between two syncs: no more than that can be torn.
+pub const MAX_BOOK_WRITE: usize = 1024 * 1024;
 /// Most connections at a time; further ones wait in the listener's backlog.
 pub const MAX_CONNECTIONS: usize = 256;
 /// Most payouts that wait for a late application at a time; beyond it none is made late.
 pub const MAX_LATE: usize = 100_000;
-/// Most requests whose attempts are counted for faults; beyond it none of the others is disturbed.
+/// Most requests whose attempts are counted for faults; beyond it all are counted anew.
 pub const MAX_ATTEMPTS_TRACKED: usize = 1_000_000;
 /// Longest time for the head of a request, and again for its body.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);

@@ -218,19 +218,14 @@ impl Payouts {
         }
         let subject = u128::from_le_bytes(first(&digest.finalize()));
         if attempts.len() >= MAX_ATTEMPTS_TRACKED && !attempts.contains_key(&subject) {
-            return Fate::Answered;
+            attempts.clear();
         }
-        let attempt = attempts.get(&subject).copied().unwrap_or(0);
+        let attempt = attempts.entry(subject).or_default();
         let struck = fates
             .into_iter()
-            .find(|(probability, name, _)| probability.strikes(self.seed, name, subject, attempt));
-        if let Some((.., fate)) = struck {
-            attempts.insert(subject, attempt.saturating_add(1));
-            fate
-        } else {
-            attempts.remove(&subject);
-            Fate::Answered
-        }
+            .find(|(probability, name, _)| probability.strikes(self.seed, name, subject, *attempt));
+        *attempt = attempt.saturating_add(1);
+        struck.map_or(Fate::Answered, |(.., fate)| fate)
     }
 
     /// Carries out one valid order. The second reply is there when the order is handled twice.

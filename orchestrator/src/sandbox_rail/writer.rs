@@ -10,7 +10,7 @@ use gristmill_actors::rail::BookLine;
 use tokio::sync::watch;
 
 use super::book::{Book, Error, INDEX_STEP, failed};
-use super::limits::BOOK_PAGE;
+use super::limits::{BOOK_PAGE, MAX_BOOK_WRITE};
 
 /// What is durable of the book.
 #[derive(Debug, Clone, Copy)]
@@ -181,8 +181,10 @@ fn write(shared: &Shared, mut file: File, sender: &watch::Sender<Durable>) -> io
         std::mem::swap(&mut lines, &mut buffer.lines);
         let durable = Durable { last: buffer.last, bytes: buffer.bytes };
         drop(buffer);
-        file.write_all(&lines)?;
-        file.sync_data()?;
+        for part in lines.chunks(MAX_BOOK_WRITE) {
+            file.write_all(part)?;
+            file.sync_data()?;
+        }
         sender.send_replace(durable);
     }
 }

@@ -1,7 +1,9 @@
 //! What fails is tried again, later and later; what is unavailable costs no attempt.
 
 use crate::town::{FLAKY_TIMES, Town};
+use gristmill_testkit::model_rail::Fault;
 use std::time::Duration;
+use tokio::time::Instant;
 
 #[tokio::test(start_paused = true)]
 async fn retries_back_off_with_jitter_up_to_their_ceiling() {
@@ -38,4 +40,23 @@ async fn a_rail_that_is_down_for_long_costs_no_attempt() {
     town.rest().await;
     town.stop().await;
     assert_eq!(town.audited().finished.len(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rail_that_says_when_to_come_again_is_taken_at_its_word() {
+    let mut town = Town::new();
+    town.start().await;
+    town.consent().await;
+    town.rest().await;
+    // The model asks for a second each time.
+    let times = 20;
+    town.rail.script((0..times).map(|_| Some(Fault::TooManyRequests)));
+    let start = Instant::now();
+    town.hand_in("a").await;
+    town.rest().await;
+    let took = start.elapsed();
+    town.stop().await;
+    assert_eq!(town.audited().finished.len(), 1);
+    let asked = Duration::from_secs(times);
+    assert!((asked..asked * 2).contains(&took), "{took:?}");
 }

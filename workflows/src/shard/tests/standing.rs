@@ -139,7 +139,7 @@ fn a_rejection_after_acceptance_pauses_since_the_money_is_owed() {
 fn a_downstream_that_is_down_burns_no_attempts() {
     let (mut town, arrival) = admitted("usual");
     for _ in 0..20 {
-        town.fail(arrival, 1, Failure::Unavailable { detail: "down".into() });
+        town.fail(arrival, 1, Failure::Unavailable { detail: "down".into(), after_ms: None });
         town.commit(0);
         town.now = town.now.plus_ms(60_000);
         town.read_inboxes();
@@ -250,7 +250,7 @@ fn a_stage_is_given_up_at_the_end_of_its_total_time_and_not_before() {
     let total_ms = crate::policy::Policy::default().total_ms;
     for (left_ms, state) in [(1, "parked"), (0, "paused")] {
         let (mut town, arrival) = admitted("usual");
-        town.fail(arrival, 0, Failure::Unavailable { detail: "down".into() });
+        town.fail(arrival, 0, Failure::Unavailable { detail: "down".into(), after_ms: None });
         town.commit(0);
         let since = town.journey("ana", "clip").since;
         town.now = since.plus_ms(total_ms - left_ms);
