@@ -18,6 +18,7 @@ pub mod embedded_store;
 pub mod entry_shape;
 pub mod http_rail;
 pub mod intake;
+pub mod interrupts;
 pub mod journeys;
 pub mod key_files;
 pub mod limits;

@@ -6,6 +6,7 @@ use crate::definitions;
 use crate::embedded_node::{self, Prepared};
 use crate::embedded_store;
 use crate::intake::{self, Intake, Taken};
+use crate::interrupts::{self, Interrupts};
 use crate::media_root::MediaRoot;
 use crate::opened::{self, Opened};
 use crate::progress;
@@ -48,6 +49,9 @@ pub enum Error {
         /// Which.
         lines: Vec<intake::RejectedLine>,
     },
+    /// Signals.
+    #[error(transparent)]
+    Signals(#[from] interrupts::Error),
     /// Ctrl-C.
     #[error("interrupted; the same command goes on from here")]
     Interrupted,
@@ -61,7 +65,7 @@ impl Error {
             Self::Input { .. } | Self::Definitions(_) | Self::Strict { .. } => 2,
             Self::Opened(error) => error.exit_code(),
             Self::Intake(intake::Error::Manifest(_)) => 2,
-            Self::Intake(_) | Self::Report(_) => 4,
+            Self::Intake(_) | Self::Report(_) | Self::Signals(_) => 4,
             Self::Node(error) => node_exit_code(error),
             Self::Interrupted => 130,
         }
@@ -109,9 +113,10 @@ pub async fn run(config: &Config, own: &[StageType], args: &cli::Run) -> Result<
         }
     }
     drop(manifest);
+    let mut interrupts = Interrupts::listen()?;
     let taken = tokio::select! {
         biased;
-        () = interrupted() => return Err(Error::Interrupted),
+        () = interrupts.next() => return Err(Error::Interrupted),
         taken = take(&prepared, media, &args.manifest, false) => taken?,
     };
     say(&format!(
@@ -128,7 +133,7 @@ pub async fn run(config: &Config, own: &[StageType], args: &cli::Run) -> Result<
     let expected = taken.journeys.len() as u64;
     let rested = tokio::select! {
         biased;
-        () = interrupted() => {
+        () = interrupts.next() => {
             running.stop(deadline).await?;
             return Err(Error::Interrupted);
         }
@@ -170,29 +175,6 @@ async fn take(
 pub(crate) fn say(line: &str) {
     if writeln!(std::io::stderr().lock(), "{line}").is_err() {
         tracing::debug!("standard error is closed");
-    }
-}
-
-/// Ctrl-C or SIGTERM.
-pub(crate) async fn interrupted() {
-    let terminated = async {
-        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-            Ok(mut signal) => {
-                signal.recv().await;
-            }
-            Err(error) => {
-                tracing::error!(%error, "SIGTERM cannot be listened to");
-                std::future::pending::<()>().await;
-            }
-        }
-    };
-    tokio::select! {
-        () = terminated => {}
-        result = tokio::signal::ctrl_c() => {
-            if let Err(error) = result {
-                tracing::error!(%error, "Ctrl-C cannot be listened to");
-            }
-        }
     }
 }
 

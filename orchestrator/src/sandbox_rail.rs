@@ -26,6 +26,7 @@ use self::book::Book;
 use self::faults::{Faults, Outage};
 use self::payouts::Payouts;
 use self::writer::Writer;
+use crate::interrupts::{self, Interrupts};
 
 /// How to serve.
 #[derive(Debug, Clone)]
@@ -54,7 +55,10 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
-    /// No thread or runtime could be started, or no signal or output had.
+    /// Signals.
+    #[error(transparent)]
+    Signals(#[from] interrupts::Error),
+    /// No thread or runtime could be started, or no output had.
     #[error("cannot {action}: {source}")]
     System {
         /// What was tried.
@@ -192,9 +196,7 @@ impl Running {
 /// # Errors
 /// As `serve`, or when the book breaks while serving.
 pub async fn run(options: &Options) -> Result<(), Error> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(system("catch SIGINT"))?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(system("catch SIGTERM"))?;
+    let mut interrupts = Interrupts::listen()?;
     let running = serve(options)?;
     let mut out = io::stdout().lock();
     writeln!(out, "{{\"listening\": \"{}\"}}", running.url())
@@ -202,8 +204,7 @@ pub async fn run(options: &Options) -> Result<(), Error> {
         .map_err(system("write to stdout"))?;
     drop(out);
     tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+        () = interrupts.next() => {}
         () = running.ended() => {}
     }
     running.stop()

@@ -25,9 +25,10 @@ use crate::cli;
 use crate::config::Config;
 use crate::definitions;
 use crate::embedded_node::{self, Prepared};
+use crate::interrupts::{self, Interrupts};
 use crate::opened::{self, Opened};
 use crate::receipts::Proofs;
-use crate::run::{interrupted, node_exit_code, say, store_options};
+use crate::run::{node_exit_code, say, store_options};
 use crate::service::api_keys::ApiKeys;
 use crate::service::limits::LAST_ANSWERS;
 use crate::service::state::{Parts, Service};
@@ -74,6 +75,9 @@ pub enum Error {
         /// As asked for.
         address: SocketAddr,
     },
+    /// Signals.
+    #[error(transparent)]
+    Signals(#[from] interrupts::Error),
     /// Nobody reads the first line.
     #[error("standard output: {0}")]
     Output(std::io::Error),
@@ -87,7 +91,7 @@ impl Error {
             Self::Opened(error) => error.exit_code(),
             Self::Definitions(_) | Self::NoKeys { .. } | Self::Listen { .. } => 2,
             Self::Node(error) => node_exit_code(error),
-            Self::Store(_) | Self::Output(_) => 4,
+            Self::Store(_) | Self::Signals(_) | Self::Output(_) => 4,
         }
     }
 }
@@ -120,6 +124,7 @@ pub async fn serve(config: &Config, own: &[StageType], args: &cli::Serve) -> Res
     if !address.ip().is_loopback() && keys.is_empty() {
         return Err(Error::NoKeys { address });
     }
+    let mut interrupts = Interrupts::listen()?;
     let prepared = Prepared::new(config, &opened, programs, &workflows, own)?;
     let world = prepared.world.clone();
     let rail = args.rail.as_deref().or(config.rail_url());
@@ -139,7 +144,7 @@ pub async fn serve(config: &Config, own: &[StageType], args: &cli::Serve) -> Res
     let server = tokio::spawn(server::serve(listener, router, config.service.connections, stopped));
     announce(bound)?;
     let fatal = tokio::select! {
-        () = interrupted() => None,
+        () = interrupts.next() => None,
         fatal = running.node.ended() => Some(fatal),
     };
     match &fatal {

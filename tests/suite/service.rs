@@ -318,3 +318,11 @@ fn past_the_high_water_mark_contributions_are_refused_and_withdrawals_pass() {
         (answer.status == 202).then_some(())
     });
 }
+
+#[test]
+fn told_to_end_the_moment_it_says_where_it_listens_a_service_ends_in_order() {
+    let dir = DataDir::new();
+    for _ in 0..10 {
+        assert_eq!(Service::start(&dir).stop().code, 0);
+    }
+}

@@ -13,10 +13,11 @@ use crate::app::{Failure, configure};
 use crate::cli::Submit;
 use crate::client::{Call, Client, Error};
 use crate::intake::{Intake, RejectedLine};
+use crate::interrupts::Interrupts;
 use crate::limits::{LINE_BYTES_MAX, SUBMIT_BYTES, SUBMIT_LINES, SUBMIT_ROUND, SUBMIT_ROUNDS};
 use crate::manifest::{self, Code, TooLong};
 use crate::media_root::MediaRoot;
-use crate::run::{interrupted, say};
+use crate::run::say;
 use crate::service::problem;
 use crate::strict_json;
 use gristmill_actors::stage::StageType;
@@ -56,9 +57,10 @@ pub(super) async fn command(args: &Submit, own: &[StageType]) -> Result<u8, Fail
     let outcome = Outcome { resumed_after: progress.before(), ..Outcome::default() };
     let batch = Batch::default();
     let mut sender = Sender { client: &client, media, batch, progress, outcome };
+    let mut interrupts = Interrupts::listen().map_err(|error| Failure::new(4, &error))?;
     tokio::select! {
         biased;
-        () = interrupted() => {
+        () = interrupts.next() => {
             let text = "interrupted; the same command goes on from here".to_owned();
             return Err(Failure { text, code: 130 });
         }

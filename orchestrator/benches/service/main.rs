@@ -1,0 +1,97 @@
+//! The node as a service, over real sockets, beside a bare handler under the same client: batches
+//! while every stage is paused, single contributions, and reads while contributions settle.
+//! `cargo bench -p gristmill --bench service -- [SECONDS]`; `orchestrator/docs/performance.md` says
+//! how to read it.
+
+mod bare;
+mod batches;
+mod client;
+mod reads;
+mod singles;
+
+use client::Client;
+use std::error::Error;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+/// What went wrong in a part of the bench.
+type Failure = Box<dyn Error + Send + Sync>;
+
+const SECONDS: u64 = 30;
+/// The argument with which this program serves the bare handler.
+const BARE: &str = "bare";
+
+fn main() -> Result<(), Failure> {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    if words.iter().any(|word| word == BARE) {
+        return runtime.block_on(bare::serve());
+    }
+    let seconds = words.iter().find_map(|word| word.parse().ok()).unwrap_or(SECONDS);
+    let folder = match std::env::var_os("GRISTMILL_BENCH_DIR") {
+        Some(folder) => tempfile::tempdir_in(folder)?,
+        None => tempfile::tempdir()?,
+    };
+    runtime.block_on(bench(folder.path(), Duration::from_secs(seconds)))
+}
+
+async fn bench(folder: &Path, lasts: Duration) -> Result<(), Failure> {
+    let node = Server::node(&folder.join("paused"))?;
+    let client = Client::of(&node.url);
+    batches::pause(&client).await?;
+    client.consent().await?;
+    batches::run(&client, lasts).await?;
+    drop(node);
+    let node = Server::node(&folder.join("singles"))?;
+    let bare = Server::bare()?;
+    let client = Client::of(&node.url);
+    batches::pause(&client).await?;
+    client.consent().await?;
+    singles::run(&client, &Client::of(&bare.url), lasts / 6).await?;
+    drop((node, bare));
+    let node = Server::node(&folder.join("reads"))?;
+    let client = Client::of(&node.url);
+    client.consent().await?;
+    reads::run(&client, lasts).await
+}
+
+/// A server in a process of its own, killed when dropped.
+struct Server {
+    process: Child,
+    url: String,
+}
+
+impl Server {
+    fn node(data: &Path) -> Result<Self, Failure> {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gristmill"));
+        command.arg("serve").arg("--data-dir").arg(data).arg("--listen=127.0.0.1:0");
+        Self::start(command)
+    }
+
+    fn bare() -> Result<Self, Failure> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.arg(BARE);
+        Self::start(command)
+    }
+
+    fn start(mut command: Command) -> Result<Self, Failure> {
+        let mut process = command.stdout(Stdio::piped()).spawn()?;
+        let output = process.stdout.take().ok_or("a process without output")?;
+        let mut line = String::new();
+        BufReader::new(output).read_line(&mut line)?;
+        let told: serde_json::Value = serde_json::from_str(&line)?;
+        let url = told["listening"].as_str().ok_or("no address on the first line")?.to_owned();
+        Ok(Self { process, url })
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let ended = self.process.kill().and_then(|()| self.process.wait());
+        if let Err(error) = ended {
+            eprintln!("a server was not stopped: {error}");
+        }
+    }
+}
