@@ -15,6 +15,7 @@ pub mod query;
 pub mod role;
 pub mod router;
 pub mod server;
+mod singles;
 mod slots;
 pub mod stages;
 pub mod state;
@@ -137,7 +138,9 @@ pub async fn serve(config: &Config, own: &[StageType], args: &cli::Serve) -> Res
     let (log, proofs) = (opened.log_store(), Proofs::new(&opened.dir, &opened.trace));
     let media_max = config.media.max_bytes;
     let parts = Parts { world, ports, log, engine, register, keys, proofs, media_max };
-    let service = Arc::new(Service::new(parts));
+    let (service, waiting) = Service::new(parts);
+    let service = Arc::new(service);
+    let singles = tokio::spawn(singles::run(service.clone(), waiting));
     let upkeep = tokio::spawn(upkeep::run(service.clone(), config.service.upload_hours));
     let (stop, stopped) = watch::channel(false);
     let router = router::router(&service);
@@ -166,6 +169,7 @@ pub async fn serve(config: &Config, own: &[StageType], args: &cli::Serve) -> Res
             tracing::debug!("connections were cut");
         }
     }
+    singles.abort();
     fatal.map_or(Ok(()), |fatal| Err(fatal.into()))
 }
 

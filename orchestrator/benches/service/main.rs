@@ -1,7 +1,7 @@
 //! The node as a service, over real sockets, beside a bare handler under the same client: batches
 //! while every stage is paused, single contributions, and reads while contributions settle.
-//! `cargo bench -p gristmill --bench service -- [SECONDS]`; `orchestrator/docs/performance.md` says
-//! how to read it.
+//! `cargo bench -p gristmill --bench service -- [SECONDS] [batches] [singles] [reads]`;
+//! `orchestrator/docs/performance.md` says how to read it.
 
 mod bare;
 mod batches;
@@ -20,6 +20,7 @@ use std::time::Duration;
 type Failure = Box<dyn Error + Send + Sync>;
 
 const SECONDS: u64 = 30;
+const PARTS: [&str; 3] = ["batches", "singles", "reads"];
 /// The argument with which this program serves the bare handler.
 const BARE: &str = "bare";
 
@@ -34,27 +35,33 @@ fn main() -> Result<(), Failure> {
         Some(folder) => tempfile::tempdir_in(folder)?,
         None => tempfile::tempdir()?,
     };
-    runtime.block_on(bench(folder.path(), Duration::from_secs(seconds)))
+    let lasts = Duration::from_secs(seconds);
+    let parts: Vec<&str> =
+        PARTS.into_iter().filter(|part| words.iter().any(|w| w == part)).collect();
+    let parts = if parts.is_empty() { PARTS.to_vec() } else { parts };
+    for part in parts {
+        runtime.block_on(run(part, &folder.path().join(part), lasts))?;
+    }
+    Ok(())
 }
 
-async fn bench(folder: &Path, lasts: Duration) -> Result<(), Failure> {
-    let node = Server::node(&folder.join("paused"))?;
-    let client = Client::of(&node.url);
-    batches::pause(&client).await?;
-    client.consent().await?;
-    batches::run(&client, lasts).await?;
-    drop(node);
-    let node = Server::node(&folder.join("singles"))?;
-    let bare = Server::bare()?;
-    let client = Client::of(&node.url);
-    batches::pause(&client).await?;
-    client.consent().await?;
-    singles::run(&client, &Client::of(&bare.url), lasts / 6).await?;
-    drop((node, bare));
-    let node = Server::node(&folder.join("reads"))?;
+/// One part, on a node of its own.
+async fn run(part: &str, data: &Path, lasts: Duration) -> Result<(), Failure> {
+    let node = Server::node(data)?;
     let client = Client::of(&node.url);
     client.consent().await?;
-    reads::run(&client, lasts).await
+    match part {
+        "batches" => {
+            batches::pause(&client).await?;
+            batches::run(&client, lasts).await
+        }
+        "singles" => {
+            let bare = Server::bare()?;
+            batches::pause(&client).await?;
+            singles::run(&client, &Client::of(&bare.url), lasts / 6).await
+        }
+        _ => reads::run(&client, lasts).await,
+    }
 }
 
 /// A server in a process of its own, killed when dropped.

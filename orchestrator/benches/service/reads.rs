@@ -8,9 +8,9 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval};
 
-/// Contributions handed in a second, in batches of a tenth.
+/// Contributions handed in a second, evenly, in batches of a hundredth.
 const RATE: u64 = 5_000;
-const BATCH: u64 = RATE / 10;
+const BATCH: u64 = RATE / 100;
 const READ_EVERY: Duration = Duration::from_millis(5);
 
 /// Prints percentiles of reads from the moment they were due, and how many settled meanwhile.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
-const CONNECTIONS: usize = 128;
+const CONNECTIONS: usize = 768;
 const ROUNDS: usize = 3;
 
 /// Prints rates and the ratio of their medians.

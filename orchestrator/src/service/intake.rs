@@ -90,8 +90,16 @@ impl Service {
         step.answers.into_iter().map(|one| one.unwrap_or(Err(unanswered.clone()))).collect()
     }
 
-    /// Makes one line durable.
+    /// Makes one line durable, together with others that wait for nothing but the store.
     pub async fn submit_one(&self, line: Line) -> Answer {
+        let waits_for_more = match &line {
+            Line::Contribution(contribution) => contribution.sha256.is_some(),
+            Line::Consent(_) => false,
+            Line::Withdraw(_) => true,
+        };
+        if !waits_for_more {
+            return self.singles.submit(line).await;
+        }
         let answer = self.submit(vec![line]).await.pop();
         answer.unwrap_or_else(|| Err(Problem::new(Code::Internal, "no answer")))
     }

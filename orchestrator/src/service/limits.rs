@@ -18,6 +18,8 @@ pub const STEP_LINES: usize = 2_048;
 pub const STEP_BYTES: usize = 2 << 20;
 /// Steps of one batch that wait to be made durable.
 pub const STEPS_WAITING: usize = 2;
+/// Steps of lines that came one a request, at once: one that is made durable, one that is made up.
+pub const SINGLES_STEPS: usize = 2;
 /// Longest wait for more of a body that is read as a stream.
 pub const STREAM_TIMEOUT: Duration = Duration::from_secs(10);
 /// A streamed body that brings fewer bytes a second, on average, is given up.

@@ -7,6 +7,7 @@ use crate::service::changes::Changes;
 use crate::service::limits::{BATCHES_MAX, REQUESTS_MAX, UPLOADS_BYTES_MAX};
 use crate::service::problem::{Code, Problem};
 use crate::service::role::Caller;
+use crate::service::singles::{Single, Singles};
 use crate::service::slots::Slots;
 use crate::service::uploads::Uploads;
 use crate::show::Known;
@@ -16,7 +17,7 @@ use gristmill_actors::register::Register;
 use gristmill_workflows::shard::World;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 
 /// The service of one node.
 pub struct Service {
@@ -42,6 +43,8 @@ pub struct Service {
     pub media_max: u64,
     /// Data keys that are not given out yet.
     pub(super) slots: Slots,
+    /// Lines that came one a request.
+    pub(super) singles: Singles,
     /// Requests under way.
     pub(super) requests: Semaphore,
     /// Bytes of uploads under way.
@@ -85,11 +88,14 @@ impl std::fmt::Debug for Service {
 }
 
 impl Service {
-    /// A service over a node that runs.
+    /// A service over a node that runs, and what [`singles::run`](super::singles::run) has to work
+    /// on.
     #[must_use]
-    pub fn new(parts: Parts) -> Self {
+    pub fn new(parts: Parts) -> (Self, mpsc::Receiver<Single>) {
         let Parts { world, ports, log, engine, register, keys, proofs, media_max } = parts;
-        Self {
+        let (singles, waiting) = Singles::channel();
+        let service = Self {
+            singles,
             slots: Slots::new(ports.keys.clone()),
             changes: Changes::new(register.clone(), ports.clock.clone()),
             uploads: Uploads::new(register.clone(), ports.clone()),
@@ -106,7 +112,8 @@ impl Service {
             batches: Arc::new(Semaphore::new(BATCHES_MAX)),
             draining: AtomicBool::new(false),
             failed: AtomicBool::new(false),
-        }
+        };
+        (service, waiting)
     }
 
     /// What sentences on journeys rest on.
