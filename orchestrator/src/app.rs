@@ -9,6 +9,10 @@ use gristmill_actors::stage::StageType;
 use std::path::Path;
 use std::process::ExitCode;
 
+/// After so many tasks a worker looks for answers of the store's threads and for ready sockets. The
+/// runtime's own 61 lets a read wait for a hundred steps of journeys under load.
+const TASKS_BETWEEN_LOOKS: u32 = 7;
+
 /// The whole program with an author's own stages beside the shipped ones.
 #[must_use]
 #[expect(clippy::needless_pass_by_value, reason = "so that an author's main is one call")]
@@ -20,7 +24,11 @@ pub fn main_with(own: Vec<StageType>) -> ExitCode {
     if matches!(cli.command, Command::MediaWorker) {
         return measuring::media_worker();
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .global_queue_interval(TASKS_BETWEEN_LOOKS)
+        .event_interval(TASKS_BETWEEN_LOOKS)
+        .build();
     match runtime {
         Ok(runtime) => ExitCode::from(runtime.block_on(command(cli.command, &own))),
         Err(error) => {

@@ -130,7 +130,9 @@ async fn rows(
     let stored = store.journeys(shard, arrivals.clone()).await?;
     let absent = arrivals.iter().zip(&stored).filter(|(_, stored)| stored.is_none());
     let absent: Vec<Arrival> = absent.map(|(arrival, _)| *arrival).collect();
-    let mut items = store.inbox_items(shard, absent).await?.into_iter();
+    let items =
+        if absent.is_empty() { Vec::new() } else { store.inbox_items(shard, absent).await? };
+    let mut items = items.into_iter();
     let mut rows = Vec::with_capacity(arrivals.len());
     for (arrival, stored) in arrivals.into_iter().zip(stored) {
         rows.push(match stored {
