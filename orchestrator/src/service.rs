@@ -19,6 +19,7 @@ mod singles;
 mod slots;
 pub mod stages;
 pub mod state;
+mod threads;
 mod upkeep;
 pub mod uploads;
 
@@ -33,6 +34,7 @@ use crate::run::{node_exit_code, say, store_options};
 use crate::service::api_keys::ApiKeys;
 use crate::service::limits::LAST_ANSWERS;
 use crate::service::state::{Parts, Service};
+use crate::service::threads::Threads;
 use crate::shared_store;
 use gristmill_actors::node::Fatal;
 use gristmill_actors::ports::StoreError;
@@ -79,6 +81,9 @@ pub enum Error {
     /// Signals.
     #[error(transparent)]
     Signals(#[from] interrupts::Error),
+    /// No thread could be started.
+    #[error("the service's threads: {0}")]
+    Threads(std::io::Error),
     /// Nobody reads the first line.
     #[error("standard output: {0}")]
     Output(std::io::Error),
@@ -92,7 +97,7 @@ impl Error {
             Self::Opened(error) => error.exit_code(),
             Self::Definitions(_) | Self::NoKeys { .. } | Self::Listen { .. } => 2,
             Self::Node(error) => node_exit_code(error),
-            Self::Store(_) | Self::Signals(_) | Self::Output(_) => 4,
+            Self::Store(_) | Self::Signals(_) | Self::Threads(_) | Self::Output(_) => 4,
         }
     }
 }
@@ -110,7 +115,11 @@ pub async fn serve(config: &Config, own: &[StageType], args: &cli::Serve) -> Res
     let programs = definitions::load_programs(config.programs_dir())?;
     let workflows = definitions::load_workflows(config.workflows_dir())?;
     let listen = |source| Error::Listen { address, source };
-    let listener = server::listen(address).map_err(listen)?;
+    let threads = Threads::start().map_err(Error::Threads)?;
+    let listener = {
+        let _entered = threads.enter();
+        server::listen(address).map_err(listen)?
+    };
     let bound = listener.local_addr().map_err(listen)?;
     let data_dir = &args.place.data_dir;
     let opened = match &args.shared.store {
@@ -140,11 +149,12 @@ pub async fn serve(config: &Config, own: &[StageType], args: &cli::Serve) -> Res
     let parts = Parts { world, ports, log, engine, register, keys, proofs, media_max };
     let (service, waiting) = Service::new(parts);
     let service = Arc::new(service);
-    let singles = tokio::spawn(singles::run(service.clone(), waiting));
+    let singles = threads.spawn(singles::run(service.clone(), waiting));
     let upkeep = tokio::spawn(upkeep::run(service.clone(), config.service.upload_hours));
     let (stop, stopped) = watch::channel(false);
     let router = router::router(&service);
-    let server = tokio::spawn(server::serve(listener, router, config.service.connections, stopped));
+    let places = config.service.connections;
+    let server = threads.spawn(server::serve(listener, router, places, stopped));
     announce(bound)?;
     let fatal = tokio::select! {
         () = interrupts.next() => None,
