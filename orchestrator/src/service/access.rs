@@ -43,7 +43,7 @@ pub async fn guard(
             answer
         }
         Err(problem) => {
-            discard(request.into_body(), DISCARDED_BYTES_MAX).await;
+            Box::pin(discard(request.into_body(), DISCARDED_BYTES_MAX)).await;
             problem.into_response()
         }
     }

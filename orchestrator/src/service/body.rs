@@ -35,7 +35,7 @@ pub fn expect_content(headers: &HeaderMap, types: &[&str]) -> Result<(), Problem
 /// A [`Problem`] when it is too long, too slow or broken, or of another type.
 pub async fn object(headers: &HeaderMap, body: Body) -> Result<Bytes, Problem> {
     if let Err(problem) = expect_content(headers, &["application/json"]) {
-        discard(body, DISCARDED_BYTES_MAX).await;
+        Box::pin(discard(body, DISCARDED_BYTES_MAX)).await;
         return Err(problem);
     }
     let mut stream = Stream::new(body);
@@ -52,7 +52,7 @@ pub async fn object(headers: &HeaderMap, body: Body) -> Result<Bytes, Problem> {
     match tokio::time::timeout(OBJECT_TIMEOUT, collected).await {
         Ok(Ok(Some(body))) => Ok(body),
         Ok(Ok(None)) => {
-            discard(stream.body, DISCARDED_BYTES_MAX).await;
+            Box::pin(discard(stream.body, DISCARDED_BYTES_MAX)).await;
             Err(too_large(OBJECT_BYTES_MAX as u64))
         }
         Ok(Err(problem)) => Err(problem),

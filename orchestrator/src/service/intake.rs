@@ -100,7 +100,8 @@ impl Service {
         if !waits_for_more {
             return self.singles.submit(line).await;
         }
-        let answer = self.submit(vec![line]).await.pop();
+        // Boxed: most lines do not come here, and carry no room for it.
+        let answer = Box::pin(self.submit(vec![line])).await.pop();
         answer.unwrap_or_else(|| Err(Problem::new(Code::Internal, "no answer")))
     }
 

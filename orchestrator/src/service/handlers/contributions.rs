@@ -44,7 +44,7 @@ pub async fn submit(
     let Durable::Contribution { id, repeated } = durable else {
         return Err(Problem::new(Code::Internal, "another answer than a contribution's"));
     };
-    let state = if repeated { state_of(&service, id).await? } else { "queued" };
+    let state = if repeated { Box::pin(state_of(&service, id)).await? } else { "queued" };
     let status_url = format!("/v1/contributions/{id}");
     let mut answer =
         json(StatusCode::ACCEPTED, &Submitted { id: id.to_string(), state, status_url })?;
