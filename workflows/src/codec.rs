@@ -157,6 +157,34 @@ mod tests {
         assert_eq!(decode::<Sample>(&longer), Err(Error::Damaged { schema: 250 }));
     }
 
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Short(String);
+    impl Record for Short {
+        const SCHEMA: u8 = 251;
+        const VERSION: u8 = 1;
+        const BYTES_MAX: usize = 4;
+    }
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Longer(String);
+    impl Record for Longer {
+        const SCHEMA: u8 = 251;
+        const VERSION: u8 = 1;
+    }
+
+    #[test]
+    fn a_payload_at_its_bound_passes_and_every_longer_one_is_refused() {
+        let text = |bytes: usize| "a".repeat(bytes - 1);
+        let bytes = encode(&Short(text(4))).unwrap();
+        assert_eq!(decode::<Short>(&bytes), Ok(Short(text(4))));
+        for longer in [5, 6] {
+            let too_large = Error::TooLarge { schema: 251 };
+            assert_eq!(encode(&Short(text(longer))), Err(too_large));
+            let bytes = encode(&Longer(text(longer))).unwrap();
+            assert_eq!(decode::<Short>(&bytes), Err(too_large));
+        }
+    }
+
     #[test]
     fn a_newer_version_is_told_apart() {
         let mut bytes = encode(&Sample(9, "a".into())).unwrap();

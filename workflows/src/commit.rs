@@ -200,6 +200,7 @@ mod tests {
         assert!(!broken(Scope::Grant("h".into()), 9));
         assert!(broken(program("p"), 6) && broken(Scope::All, 6));
         assert!(!broken(program("p"), 4) && !broken(Scope::All, 4) && !broken(program("q"), 6));
+        assert!(!broken(program("p"), 5) && !broken(Scope::All, 5), "its own place is not later");
     }
 
     #[test]

@@ -285,6 +285,28 @@ mod tests {
     }
 
     #[test]
+    fn a_workflow_has_one_to_sixteen_stages() {
+        for (count, refused) in [(0, true), (1, false), (16, false), (17, true), (18, true)] {
+            let stages: Vec<String> = (0..count).map(|n| format!("s{n}")).collect();
+            let error = check(serde_json::json!({"name": "w", "version": 1, "stages": stages}));
+            assert_eq!(error == Err(Error::StageCount), refused, "{count}");
+        }
+    }
+
+    /// Worked out with another SHA-256: journeys of older binaries carry it.
+    #[test]
+    fn a_pin_is_the_hash_of_names_versions_types_and_settings() {
+        let pin_with = |settings: serde_json::Value| {
+            let stage = serde_json::json!({"b": {"settings": settings}});
+            let file = serde_json::json!(
+                {"name": "w", "version": 1, "stages": ["a", "b"], "stage": stage});
+            check(file).unwrap().pin.hash_hex()
+        };
+        assert_eq!(pin_with(serde_json::json!({"floor": 7})), "fa0f958338f702016761930bd5ac876d");
+        assert_ne!(pin_with(serde_json::json!({"floor": 8})), "fa0f958338f702016761930bd5ac876d");
+    }
+
+    #[test]
     fn unknown_doubled_and_unlisted_stages_are_named() {
         for (stages, stage) in [(vec!["c"], "c"), (vec!["a", "a"], "a")] {
             let error = check(serde_json::json!({"name": "w", "version": 1, "stages": stages}));

@@ -317,6 +317,8 @@ mod tests {
     fn a_detail_is_cut_at_a_character() {
         let detail = cut("가".repeat(limits::DETAIL_BYTES_MAX));
         assert_eq!(detail.len(), limits::DETAIL_BYTES_MAX / 3 * 3);
+        let detail = cut(format!("a{}", "가".repeat(limits::DETAIL_BYTES_MAX)));
+        assert_eq!(detail.len(), (limits::DETAIL_BYTES_MAX - 1) / 3 * 3 + 1);
         assert_eq!(cut("short".into()), "short");
     }
 

@@ -133,6 +133,7 @@ mod tests {
         assert_eq!(held.release(2), None);
         let free = held.release(1).unwrap();
         assert!(!free.is_held(Timestamp(0)));
+        assert_eq!((free.epoch, free.until), (held.epoch, Timestamp(0)));
         assert_eq!(free.admit(fence(&held, 1)), Admission::Fenced);
         assert!(free.claim(2, Timestamp(1), 50).unwrap().epoch > held.epoch);
     }

@@ -163,6 +163,7 @@ mod tests {
         assert_eq!(after(Account::Transit, Account::Allotment), None);
         assert_eq!(after(Account::Allotment, Account::Reserved), Some(Account::Allotment));
         assert_eq!(after(Account::Transit, Account::Deposits), Some(Account::Deposits));
+        assert_eq!(after(Account::Deposits, Account::Deposits), None, "nothing is owed");
     }
 
     #[test]

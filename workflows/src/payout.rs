@@ -78,6 +78,11 @@ mod tests {
     }
 
     #[test]
+    fn a_pending_payout_is_asked_for_four_times_in_the_time_it_takes() {
+        assert_eq!(next(PROMISE, SENT, Known::Pending, at(5)), Step::AskAt(at(55)));
+    }
+
+    #[test]
     fn past_the_window_nothing_is_sent_whatever_the_rail_says() {
         for known in [Known::Fresh, Known::Unknown, Known::Pending, Known::NotFound(at(900))] {
             assert_ne!(next(PROMISE, SENT, known, at(900)), Step::Send, "{known:?}");

@@ -131,6 +131,9 @@ mod tests {
         let p = price(&program(), &task(), 10_000, 9000, Some(7));
         assert_eq!((p.micro, p.capped), (7, Capped::Day));
         assert_eq!(price(&program(), &task(), 1, 9000, Some(7_000)).capped, Capped::None);
+        let exact = Task { item_cap_micro: 33, ..task() };
+        let p = price(&program(), &exact, 1, 9000, Some(33));
+        assert_eq!((p.micro, p.capped), (33, Capped::None), "a cap that is just met cuts nothing");
     }
 
     #[test]

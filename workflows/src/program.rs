@@ -216,3 +216,140 @@ fn range(field: &str, value: u64, low: u64, high: u64) -> Result<(), Error> {
     }
     Err(Error::Range { field: field.to_owned(), value, low, high })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn file() -> Value {
+        json!({
+            "id": "seoul", "workflow": "contribution", "currency": "KRW", "budget_micro": 0,
+            "purpose": "ai", "terms": {"version": "1", "sha256": "ab".repeat(32), "uri": "u"},
+            "rates": {
+                "version": 1, "demand_bp": 11_000,
+                "bands": [{"from": 0, "bp": 8000}, {"from": 7000, "bp": 10_000}],
+            },
+            "tasks": {"read-aloud": {
+                "modality": "voice", "languages": ["ko", "en"], "unit": "ms",
+                "rate_micro": 30_000, "item_cap_micro": 50_000_000, "floor": 5000,
+            }},
+        })
+    }
+
+    /// The file with one value at a JSON pointer (RFC 6901) replaced.
+    fn with(pointer: &str, value: Value) -> Program {
+        let mut file = file();
+        let (parent, key) = pointer.rsplit_once('/').unwrap();
+        match file.pointer_mut(pointer) {
+            Some(place) => *place = value,
+            None => {
+                let parent = file.pointer_mut(parent).unwrap().as_object_mut().unwrap();
+                parent.insert(key.to_owned(), value);
+            }
+        }
+        serde_json::from_value(file).unwrap()
+    }
+
+    #[test]
+    fn a_day_is_koreas_unless_the_file_says_where_it_is_counted() {
+        let program: Program = serde_json::from_value(file()).unwrap();
+        assert_eq!(program.utc_offset_minutes, 9 * 60);
+        assert_eq!(program.validate(), Ok(()));
+        assert_eq!(with("/utc_offset_minutes", json!(-60)).utc_offset_minutes, -60);
+    }
+
+    #[test]
+    fn every_number_may_be_at_the_end_of_its_range_and_not_beyond() {
+        let most = limits::INTEGER_MAX;
+        let cases = [
+            ("/budget_micro", most, "budget_micro"),
+            ("/day_cap_micro", most, "day_cap_micro"),
+            ("/utc_offset_minutes", 840, "utc_offset_minutes"),
+            ("/rates/demand_bp", 100_000, "rates.demand_bp"),
+            ("/rates/bands/1/from", 10_000, "rates.bands.from"),
+            ("/rates/bands/1/bp", 100_000, "rates.bands.bp"),
+            ("/tasks/read-aloud/rate_micro", most, "tasks.read-aloud.rate_micro"),
+            ("/tasks/read-aloud/item_cap_micro", most, "tasks.read-aloud.item_cap_micro"),
+            ("/tasks/read-aloud/floor", 10_000, "tasks.read-aloud.floor"),
+        ];
+        for (pointer, high, field) in cases {
+            assert_eq!(with(pointer, json!(high)).validate(), Ok(()), "{field}");
+            let value = high + 1;
+            let refused = Error::Range { field: field.to_owned(), value, low: 0, high };
+            assert_eq!(with(pointer, json!(value)).validate(), Err(refused));
+        }
+        let west = with("/utc_offset_minutes", json!(-841)).validate();
+        assert!(matches!(west, Err(Error::Range { value: 841, .. })), "{west:?}");
+    }
+
+    #[test]
+    fn names_terms_units_and_their_numbers_are_checked() {
+        let name = |field| Err(Error::Name { field });
+        assert_eq!(with("/id", json!("Seoul")).validate(), name("id"));
+        assert_eq!(with("/workflow", json!("")).validate(), name("workflow"));
+        assert_eq!(with("/purpose", json!("a b")).validate(), name("purpose"));
+        let task = file()["tasks"]["read-aloud"].clone();
+        assert_eq!(with("/tasks", json!({"Read": task})).validate(), name("tasks"));
+        assert_eq!(with("/terms/sha256", json!("AB")).validate(), Err(Error::TermsHash));
+        let none = Err(Error::Range { field: "tasks".into(), value: 0, low: 1, high: 64 });
+        assert_eq!(with("/tasks", json!({})).validate(), none);
+        let none = Err(Error::Range { field: "rates.bands".into(), value: 0, low: 1, high: 32 });
+        assert_eq!(with("/rates/bands", json!([])).validate(), none);
+        for (modality, timed) in
+            [("voice", true), ("video", true), ("image", false), ("none", false)]
+        {
+            let unit = Err(Error::Unit { task: "read-aloud".into() });
+            let expected = if timed { Ok(()) } else { unit };
+            assert_eq!(with("/tasks/read-aloud/modality", json!(modality)).validate(), expected);
+        }
+        let mut item = with("/tasks/read-aloud/unit", json!("item"));
+        item.tasks.values_mut().for_each(|task| task.modality = Modality::Image);
+        assert_eq!(item.validate(), Ok(()));
+    }
+
+    #[test]
+    fn bands_rise() {
+        for (from, expected) in [(1, Ok(())), (0, Err(Error::BandsDoNotRise))] {
+            assert_eq!(with("/rates/bands/1/from", json!(from)).validate(), expected);
+        }
+        let falling = json!([{"from": 7000, "bp": 1}, {"from": 0, "bp": 2}]);
+        assert_eq!(with("/rates/bands", falling).validate(), Err(Error::BandsDoNotRise));
+    }
+
+    #[test]
+    fn a_name_has_1_to_64_small_letters_digits_and_dashes() {
+        for good in ["a", "z-0_9", &"a".repeat(64)] {
+            assert!(is_name(good), "{good}");
+        }
+        for bad in ["", "A", "a.b", "a/b", "가", &"a".repeat(65)] {
+            assert!(!is_name(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_task_accepts_a_tag_by_its_primary_language() {
+        let program = with("/id", json!("p"));
+        let task = &program.tasks["read-aloud"];
+        for tag in ["ko", "KO-kr", "en-US"] {
+            assert!(task.accepts_language(Some(tag)), "{tag}");
+        }
+        assert!(!task.accepts_language(Some("de")) && !task.accepts_language(None));
+        let any = Task { languages: Vec::new(), ..task.clone() };
+        assert!(any.accepts_language(Some("de")) && any.accepts_language(None));
+    }
+
+    /// Worked out with another JSON library and another SHA-256: the hash tells cards apart.
+    #[test]
+    fn a_card_is_canonical_json_and_its_hash_is_of_that() {
+        let program: Program = serde_json::from_value(file()).unwrap();
+        let card = concat!(
+            r#"{"bands":[{"bp":8000,"from":0},{"bp":10000,"from":7000}],"currency":"KRW","#,
+            r#""day_cap_micro":null,"demand_bp":11000,"tasks":{"read-aloud":{"floor":5000,"#,
+            r#""item_cap_micro":50000000,"languages":["ko","en"],"modality":"voice","#,
+            r#""rate_micro":30000,"unit":"ms"}},"utc_offset_minutes":540,"version":1}"#,
+        );
+        assert_eq!(String::from_utf8(program.card_json()).unwrap(), card);
+        assert_eq!(crate::id::hex(&program.card_hash()), "ca16f3bfea9354cbd196c1a5704e6310");
+    }
+}

@@ -293,6 +293,7 @@ mod tests {
         let mut reborn = Sequencer::default();
         assert!(reborn.replay(&first.unwrap(), [1; 32]));
         let mut second = second.unwrap();
+        assert_eq!(second.before, [1; 32], "it names the hash of the one before");
         second.before = [9; 32];
         assert!(!reborn.replay(&second, [2; 32]));
     }

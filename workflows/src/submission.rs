@@ -167,6 +167,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_consent_takes_its_texts_with_their_lengths_and_a_little_more() {
+        let terms = Terms { version: "v".repeat(5), sha256: "ab".repeat(32), uri: "u".repeat(7) };
+        let consent = Consent {
+            contributor: "c".repeat(11),
+            grant: "g".repeat(13),
+            program: "p".repeat(17),
+            purposes: vec!["x".repeat(19), "y".repeat(23)],
+            modalities: Vec::new(),
+            terms: terms.into(),
+            expires_at: None,
+            at: Timestamp(0),
+        };
+        let texts = 5 + 64 + 7 + 11 + 13 + 17 + 19 + 23;
+        assert_eq!(consent.bytes(), texts + 8 * 4 + 64);
+    }
+
+    #[test]
     fn a_withdrawal_says_in_the_log_how_wide_it_is_and_not_of_what() {
         let scopes = [Scope::Grant("g-1".into()), Scope::Program("p".into()), Scope::All];
         assert_eq!(scopes.map(|scope| scope.as_str()), ["grant", "program", "all"]);

@@ -43,8 +43,22 @@ fn exhausted_is_said_only_after_idle_allotments_came_back() {
     assert_eq!(grant(&answer), (60, false));
     let answer = home.asked(B, 2, 50, 1);
     assert_eq!(answer.send, [(A, Message::Recall)]);
+    assert_eq!(home.unanswered(), [(A, Message::Recall)]);
     let answer = home.returned(A, 2, 0, 1);
     assert_eq!(grant(&answer), (0, true));
+    assert_eq!(answer.moved, [Moved::Returned(0)], "nothing was granted");
+    assert_eq!(home.unanswered(), []);
+}
+
+#[test]
+fn a_shard_that_gave_everything_back_is_not_asked_for_more() {
+    let mut home = home(100);
+    home.asked(A, 1, 100, 1);
+    home.returned(A, 1, 60, 1);
+    home.returned(A, 2, 40, 1);
+    assert_eq!((home.peers[&A].granted, home.peers[&A].returned), (100, 100));
+    let answer = home.asked(B, 1, 150, 1);
+    assert_eq!((answer.send.len(), grant(&answer)), (1, (0, true)));
 }
 
 #[test]
@@ -61,6 +75,12 @@ fn a_return_is_booked_once() {
 fn asks_wait_for_the_card() {
     let mut home = Home { card: None, ..home(100) };
     assert_eq!(home.asked(A, 1, 10, 1), Answer::default());
+    // Equal numbers of two shards are two asks, as are two numbers of one; a repeated one is not.
+    for (shard, number) in [(B, 1), (A, 2), (A, 1), (B, 1)] {
+        home.asked(shard, number, 10, 1);
+    }
+    assert_eq!(home.waiting, [(A, 1, 10), (B, 1, 10), (A, 2, 10)]);
+    home.waiting.truncate(1);
     home.card = Some(CARD);
     assert_eq!(grant(&home.settle(1)), (100, false));
 }

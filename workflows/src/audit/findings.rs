@@ -105,3 +105,21 @@ impl Findings {
         AUDITED.into_iter().map(check).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn violations_have_a_bound_and_what_is_beyond_it_is_counted() {
+        let mut findings = Findings::default();
+        let mut add = |id: usize| {
+            findings.add(Invariant::OneEntry, id.to_string(), "is off".to_owned());
+        };
+        (0..limits::AUDIT_VIOLATIONS_MAX + 2).for_each(&mut add);
+        add(0);
+        let checks = findings.into_checks();
+        let check = checks.iter().find(|check| check.invariant == Invariant::OneEntry).unwrap();
+        assert_eq!((check.violations.len(), check.unlisted), (limits::AUDIT_VIOLATIONS_MAX, 2));
+    }
+}

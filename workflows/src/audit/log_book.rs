@@ -255,3 +255,58 @@ pub(super) enum Known<'a> {
 pub(super) fn public_id(key: &IdKey, kind: &str, internal: &str) -> PublicId {
     crate::id::unhex(&key.public(kind, internal)).expect("a public id is 32 hex digits")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entry::{self, DataKey};
+
+    const CARD: &[u8] = br#"{"bands":[],"currency":"KRW","demand_bp":1,"tasks":{}}"#;
+
+    fn key() -> IdKey {
+        IdKey::new([7; 32])
+    }
+
+    fn payout(id: &str, cause: &str) -> Vec<u8> {
+        let (currency, rail) = ("KRW", "sandbox");
+        let said =
+            entry::Payout { id, cause, of: 1, minor: 1, currency, rail, account: "a", carry: 0 };
+        entry::payout(&key(), &DataKey([3; 32]), &said)
+    }
+
+    /// A card, an entry that is none, and after a hole another one.
+    fn with_a_hole() -> LogBook {
+        let mut book = LogBook::new(key(), &[], None);
+        book.entry(0, &entry::rate_card(&key(), "seoul", CARD), None);
+        for index in [1, 3] {
+            let id = key().contribution("kr-1", &index.to_string());
+            book.entry(index, &entry::withdrawal(&key(), id, 0, "all"), None);
+        }
+        book
+    }
+
+    #[test]
+    fn one_contribution_is_paid_once_for_each_cause() {
+        let mut book = LogBook::new(key(), &[], None);
+        let entries = [("p0", "acceptance"), ("p1", "bonus"), ("p2", "bonus")];
+        for (index, (id, cause)) in (0..).zip(entries) {
+            book.entry(index, &payout(id, cause), None);
+        }
+        let checks = book.findings.into_checks();
+        let found: Vec<_> = checks.iter().flat_map(|check| &check.violations).collect();
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!((found[0].id.as_str(), book.causes.len()), ("2", 2));
+    }
+
+    #[test]
+    fn a_card_stands_is_missing_or_something_else_stands_in_its_place() {
+        let book = with_a_hole();
+        assert!(matches!(book.card(0), Known::Card("seoul", _)));
+        assert!(matches!(book.card(1), Known::Nothing));
+        assert!(matches!(book.card(2), Known::Missing), "in the hole");
+        assert!(matches!(book.card(3), Known::Nothing));
+        assert!(matches!(book.card(4), Known::Missing), "past the end");
+        let won = Currency::try_from("KRW".to_owned()).unwrap();
+        assert_eq!(book.currencies(), BTreeMap::from([("seoul".to_owned(), won)]));
+    }
+}

@@ -121,3 +121,69 @@ impl Card {
         ))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn won() -> Currency {
+        Currency::try_from("KRW".to_owned()).unwrap()
+    }
+
+    fn card(day_cap_micro: Option<u64>) -> Card {
+        let task = Task { modality: "voice".into(), rate_micro: 30_000, item_cap_micro: 66_000 };
+        Card {
+            bands: vec![Band { from: 0, bp: 5_000 }, Band { from: 7_000, bp: 10_000 }],
+            demand_bp: 11_000,
+            currency: won(),
+            day_cap_micro,
+            tasks: BTreeMap::from([("read".to_owned(), task)]),
+        }
+    }
+
+    const GOOD: fn() -> Priced<'static> = || Priced {
+        task: "read",
+        modality: "voice",
+        currency: won(),
+        units: 2,
+        score: 7_000,
+        quality_bp: 10_000,
+        demand_bp: 11_000,
+        capped: "none",
+        micro: 66_000,
+    };
+
+    #[test]
+    fn a_price_follows_from_its_card_or_not() {
+        let euro = Currency::try_from("EUR".to_owned()).unwrap();
+        let day = |micro| Priced { capped: "day", micro, ..GOOD() };
+        let item = |units, micro| Priced { capped: "item", units, micro, ..GOOD() };
+        let low = Priced { score: 6_999, quality_bp: 5_000, micro: 33_000, ..GOOD() };
+        let cases = [
+            (GOOD(), true),
+            (low, true),
+            (Priced { task: "sing", ..GOOD() }, false),
+            (Priced { modality: "image", ..GOOD() }, false),
+            (Priced { currency: euro, ..GOOD() }, false),
+            (Priced { quality_bp: 5_000, ..GOOD() }, false),
+            (Priced { demand_bp: 10_000, ..GOOD() }, false),
+            (Priced { micro: 65_999, ..GOOD() }, false),
+            (Priced { units: 3, micro: 99_000, ..GOOD() }, false),
+            (Priced { units: 3, micro: 66_000, ..GOOD() }, false),
+            (item(3, 66_000), true),
+            (item(3, 65_999), false),
+            (item(2, 66_000), false),
+            (day(50_000), true),
+            (day(49_999), true),
+            (day(50_001), false),
+            (Priced { units: 1, micro: 33_000, ..day(0) }, false),
+            (Priced { units: 1, micro: 32_999, ..day(0) }, true),
+            (Priced { capped: "week", ..GOOD() }, false),
+        ];
+        for (priced, follows) in cases {
+            let verdict = card(Some(50_000)).judge(&priced);
+            assert_eq!(verdict.is_ok(), follows, "{priced:?} {verdict:?}");
+        }
+        assert!(card(None).judge(&day(1)).is_err(), "there is no day cap");
+    }
+}

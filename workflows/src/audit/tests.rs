@@ -1,8 +1,12 @@
 //! Damages, and the ids they are found under.
 
+mod postings;
+mod rail_book;
+mod sums;
 mod world;
 
 use super::*;
+use crate::journey::{Payout, PayoutState};
 use crate::ledger::Account;
 use gristmill_trace::hash::Hash;
 use world::{Fate, World};
@@ -24,6 +28,11 @@ fn only(world: &World, id: &str) -> Vec<Invariant> {
     assert!(!found.is_empty(), "nothing was found");
     assert!(found.iter().all(|(_, other)| *other == id), "{id} alone, not {checks:#?}");
     found.into_iter().map(|(invariant, _)| invariant).collect()
+}
+
+fn sentences(world: &World) -> Vec<String> {
+    let violations = world.audit().into_iter().flat_map(|check| check.violations);
+    violations.map(|violation| violation.sentence).collect()
 }
 
 fn replace(world: &mut World, index: usize, from: &str, to: &str) {
@@ -94,6 +103,38 @@ fn a_finished_journey_among_the_active_ones_is_named() {
     let (at, id, _) = paid(&world, 0);
     world.journeys[at].1 = Place::Active;
     assert_eq!(only(&world, &id), [Invariant::NothingLost]);
+    assert_eq!(sentences(&world), ["is settled and stands among the active"]);
+}
+
+#[test]
+fn a_moving_journey_among_the_finished_ones_is_named() {
+    let mut world = World::honest();
+    let (.., place, journey) = world.journeys.last_mut().unwrap();
+    *place = Place::Finished;
+    let id = journey.submission.id.to_string();
+    assert_eq!(only(&world, &id), [Invariant::NothingLost]);
+    let [sentence] = &sentences(&world)[..] else { panic!("one sentence") };
+    assert!(sentence.ends_with("and stands among the finished"), "{sentence}");
+}
+
+#[test]
+fn what_was_acknowledged_as_another_item_is_named() {
+    let mut world = World::honest();
+    world.acknowledged[1].1 += 100;
+    let id = world.acknowledged[1].2.to_string();
+    assert_eq!(only(&world, &id), [Invariant::NothingLost]);
+}
+
+#[test]
+fn a_shard_that_counts_other_outcomes_than_it_has_is_named_with_the_outcome() {
+    for outcome in ["settled", "rejected:duplicate"] {
+        let mut world = World::honest();
+        let of = |state: &ShardState| state.finished.contains_key(outcome);
+        let (shard, state) = world.states.iter_mut().find(|(_, state)| of(state)).unwrap();
+        *state.finished.get_mut(outcome).unwrap() += 1;
+        let id = format!("shard {shard} {outcome}");
+        assert_eq!(only(&world, &id), [Invariant::NothingLost]);
+    }
 }
 
 #[test]
@@ -366,4 +407,60 @@ fn money_that_went_to_another_account_is_named() {
     let line = world.rail.iter_mut().find(|line| line.key == payout).unwrap();
     line.account = "iban-1".into();
     assert_eq!(only(&world, &payout), [Invariant::MoneyAddsUp]);
+}
+
+#[test]
+fn a_price_by_another_programs_card_is_named() {
+    let mut world = World::honest();
+    let card = world.card_of("busan");
+    world.checkpoint();
+    let (at, id, _) = paid(&world, 0);
+    let journey = &mut world.journeys[at].2;
+    journey.accepted.as_mut().unwrap().card = card;
+    assert_eq!(only(&world, &id), [Invariant::Reproducible]);
+}
+
+/// What is found of one payout's entry.
+fn entry_of(world: &World, payout: &str) -> usize {
+    let checks = world.audit();
+    found(&checks).iter().filter(|of| **of == (Invariant::OneEntry, payout)).count()
+}
+
+#[test]
+fn a_payout_and_its_entry_say_the_same_of_whether_it_was_paid() {
+    let honest = World::honest();
+    let (at, _, id) = paid(&honest, 0);
+    let with = |state, keeps_entry: bool| {
+        let mut world = honest.clone();
+        let payout = &mut world.journeys[at].2.payouts[0];
+        payout.state = state;
+        payout.entry = payout.entry.filter(|_| keeps_entry);
+        entry_of(&world, &id)
+    };
+    assert_eq!(with(PayoutState::Paid, true), 0);
+    assert_eq!(with(PayoutState::InFlight, true), 1, "an entry of what is under way");
+    assert_eq!(with(PayoutState::Failed, false), 1, "an entry that nobody knows of");
+    let further = |state| {
+        let mut world = honest.clone();
+        let journey = &mut world.journeys[at].2;
+        let id = world.key.payout(journey.submission.id, "acceptance", 2);
+        let first = journey.payouts[0].clone();
+        journey.payouts.push(Payout { id: id.clone(), number: 2, state, entry: None, ..first });
+        entry_of(&world, &id)
+    };
+    assert_eq!(further(PayoutState::Failed), 0, "what failed has no entry");
+    assert_eq!(further(PayoutState::Paid), 1, "what is paid has one");
+}
+
+#[test]
+fn what_a_checkpoint_covers_and_nobody_claims_is_missing() {
+    let mut world = World::honest();
+    let size = world.log.len() as u64;
+    let further = Published { size: size + 2, root: Hash::leaf(b"") };
+    world.published.push(further);
+    world.current = Some(further);
+    let missing = [size, size + 1].map(|index| index.to_string());
+    let checks = world.audit();
+    let found = found(&checks);
+    assert_eq!(found, missing.each_ref().map(|id| (Invariant::AppendOnly, id.as_str())));
 }

@@ -110,7 +110,9 @@ fn without_media_every_modality_is_granted() {
 #[test]
 fn a_grant_counts_for_what_arrives_after_it() {
     assert_eq!(covering(&holding([(consent("g", 1), 9)])), Ok("g"));
-    assert_eq!(covering(&holding([(consent("g", 1), 11)])), Err(Refusal::NoGrant));
+    for position in [10, 11] {
+        assert_eq!(covering(&holding([(consent("g", 1), position)])), Err(Refusal::NoGrant));
+    }
 }
 
 #[test]
@@ -142,16 +144,19 @@ fn a_mark_takes_back_what_stood_before_it() {
     let program = || Scope::Program("p".into());
     let cases = [
         (grant("g"), 7, Err(Refusal::Withdrawn)),
+        (grant("g"), 10, Err(Refusal::Withdrawn)),
         (grant("g"), 11, Err(Refusal::WithdrawnSince)),
         (grant("g"), 3, Err(Refusal::Withdrawn)),
         (grant("h"), 7, Ok("g")),
         (program(), 7, Err(Refusal::Withdrawn)),
         (program(), 11, Err(Refusal::WithdrawnSince)),
         (program(), 3, Ok("g")),
+        (program(), 5, Ok("g")),
         (Scope::Program("q".into()), 7, Ok("g")),
         (Scope::All, 7, Err(Refusal::Withdrawn)),
         (Scope::All, 11, Err(Refusal::WithdrawnSince)),
         (Scope::All, 3, Ok("g")),
+        (Scope::All, 5, Ok("g")),
     ];
     for (scope, position, expected) in cases {
         let mut contributor = holding([(consent("g", 1), 5)]);
@@ -186,6 +191,29 @@ fn marks_have_a_bound_and_every_grant_stays_taken_back() {
 }
 
 #[test]
+fn marks_that_say_nothing_make_room_only_when_there_are_too_many() {
+    let mut contributor = holding([(consent("g", 1), 1)]);
+    contributor.withdraw(mark(grant("g"), 2));
+    for n in 1..limits::MARKS_MAX as u64 {
+        contributor.withdraw(mark(grant("stranger"), 2 + n));
+        assert_eq!(contributor.marks.len() as u64, 1 + n);
+    }
+    contributor.withdraw(mark(grant("stranger"), 9999));
+    assert_eq!(contributor.marks, [mark(grant("g"), 2)]);
+}
+
+#[test]
+fn grants_may_take_exactly_their_bound_in_bytes() {
+    let with_uri = |bytes: usize| Consent {
+        terms: Terms { uri: "u".repeat(bytes), ..terms("1") }.into(),
+        ..consent("g", 1)
+    };
+    let room = limits::GRANTS_BYTES_MAX - with_uri(0).bytes();
+    assert_eq!(Contributor::default().give(with_uri(room), 1), Ok(()));
+    assert_eq!(Contributor::default().give(with_uri(room + 1), 1), Err(TooManyGrants));
+}
+
+#[test]
 fn grants_have_a_bound_in_number_and_in_bytes() {
     let mut contributor = Contributor::default();
     for n in 0..limits::GRANTS_MAX as u64 {
@@ -217,6 +245,8 @@ fn a_day_is_counted_and_given_back_by_itself() {
     contributor.count_day("q", 1, 1);
     contributor.uncount_day("p", 1, 4);
     assert_eq!((contributor.earned("p", 1), contributor.earned("q", 1)), (7, 1));
+    contributor.uncount_day("q", 1, 1);
+    assert_eq!((contributor.earned("p", 1), contributor.earned("q", 1)), (7, 0));
     contributor.count_day("p", 2, 3);
     contributor.uncount_day("p", 1, 9);
     assert_eq!((contributor.earned("p", 1), contributor.earned("p", 2)), (0, 3));

@@ -147,3 +147,19 @@ fn commitments_are_those_of_the_canonical_form_whatever_the_text() {
     let fields = payout_fields(paid.account, paid.carry, paid.id);
     check(payout(&key, &data_key, &paid), paid.id, &fields);
 }
+
+#[test]
+fn a_receipt_carries_the_entry_and_each_salt_with_its_value() {
+    let data_key = DataKey([3; 32]);
+    let extra = openings(b"{}", "contribution", &data_key, &[("grant", json!("g-1"))]);
+    let expected = concat!(
+        r#"{"entry":"e30=","openings":{"grant":{"salt":"900RZZg5PDtr9WoOfKgjPCDvrb90YY7ASRVsRFnQq2o=","#,
+        r#""value":"g-1"}}}"#,
+    );
+    assert_eq!(String::from_utf8(extra).unwrap(), expected);
+}
+
+#[test]
+fn a_data_key_is_not_shown() {
+    assert_eq!(format!("{:?}", DataKey([3; 32])), "DataKey(secret)");
+}

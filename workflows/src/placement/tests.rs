@@ -72,6 +72,17 @@ fn a_lease_that_another_holds_is_looked_at_when_it_is_over_or_given_back() {
 }
 
 #[test]
+fn a_shard_that_runs_here_is_held_whoever_has_it_at_home() {
+    let mut placement = Placement::new(1, 2);
+    placement.roster(&members(&[1]), Timestamp(0));
+    placement.kept(ShardId(1));
+    assert_eq!(placement.held().collect::<Vec<_>>(), [ShardId(1)]);
+    assert_eq!(placement.steps(Timestamp(0)).look, [ShardId(0)]);
+    placement.roster(&members(&[2]), Timestamp(0));
+    assert_eq!(placement.steps(Timestamp(0)).hand_over, [ShardId(1)]);
+}
+
+#[test]
 fn a_draining_node_hands_over_everything_and_claims_nothing() {
     let mut placement = Placement::new(1, 4);
     placement.roster(&members(&[1]), Timestamp(0));
@@ -109,6 +120,7 @@ fn a_member_asked_to_drain_learns_it_from_the_roster() {
     let mut other = Placement::new(3, 2);
     other.roster(&[dead, member(3)], Timestamp(5));
     assert_eq!(other.steps(Timestamp(5)).look.len(), 2, "the dead have no share");
+    assert!(!other.is_draining());
 }
 
 /// Worked out with another splitmix64: nodes of two releases must place shards alike.

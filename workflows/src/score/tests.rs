@@ -55,7 +55,9 @@ fn the_first_broken_gate_names_its_reason_and_bound() {
     assert_eq!(of(999), Verdict::Gate { reason, measure: measure(), value, bound });
     let (reason, value, bound) = (Reason::TooLong, 9_001, 9_000);
     assert_eq!(of(9_001), Verdict::Gate { reason, measure: measure(), value, bound });
-    assert!(matches!(of(9_000), Verdict::Scored { score: 10_000, .. }));
+    for ms in [1_000, 9_000] {
+        assert!(matches!(of(ms), Verdict::Scored { score: 10_000, .. }), "{ms}");
+    }
 }
 
 #[test]
@@ -103,4 +105,45 @@ fn a_gate_may_let_one_value_through_and_never_none() {
     };
     assert_eq!((gated(7, 8), gated(7, 7)), (Ok(()), Ok(())));
     assert!(matches!(gated(8, 7), Err(Error::Gate { .. })));
+}
+
+#[test]
+fn every_table_of_the_three_is_checked_against_its_own_measures() {
+    let good = || table(0, vec![factor("duration_ms", 1, &[(0, 1)])]);
+    let image = || table(0, vec![factor("width", 1, &[(0, 1)])]);
+    let tables = || ScoreTables { voice: good(), image: image(), video: good() };
+    assert_eq!(tables().validate(), Ok(()));
+    let unknown =
+        |table, measure: &str| Err(Error::UnknownMeasure { table, measure: measure.to_owned() });
+    let bad = ScoreTables { voice: image(), ..tables() };
+    assert_eq!(bad.validate(), unknown("voice", "width"));
+    let bad = ScoreTables { image: good(), ..tables() };
+    assert_eq!(bad.validate(), unknown("image", "duration_ms"));
+    let bad = ScoreTables { video: table(0, vec![factor("speech_bp", 1, &[])]), ..tables() };
+    assert_eq!(bad.validate(), unknown("video", "speech_bp"));
+}
+
+#[test]
+fn all_factors_may_have_the_greatest_weight() {
+    let factors = ["width", "height", "sharpness"];
+    let factors = factors.map(|measure| factor(measure, MAX_WEIGHT, &[(0, 1)])).to_vec();
+    assert_eq!(table(0, factors).validate("image", IMAGE_MEASURES), Ok(()));
+}
+
+#[test]
+fn a_reason_is_shown_by_the_word_it_is_written_with() {
+    let all = [
+        Reason::Undecodable,
+        Reason::WrongModality,
+        Reason::WrongLanguage,
+        Reason::TooShort,
+        Reason::TooLong,
+        Reason::TooLarge,
+        Reason::BelowFloor,
+        Reason::Duplicate,
+        Reason::DecoderLimit,
+    ];
+    for reason in all {
+        assert_eq!(serde_json::to_value(reason).unwrap(), reason.as_str());
+    }
 }

@@ -10,6 +10,7 @@ mod payout;
 mod people;
 mod programs;
 mod random;
+mod seals;
 mod stages;
 mod standing;
 mod store;

@@ -163,6 +163,13 @@ impl World {
         Logged { position, index: Some(index) }
     }
 
+    /// A rate card of another program with the same prices; its index.
+    pub(super) fn card_of(&mut self, name: &str) -> u64 {
+        let card = entry::rate_card(&self.key, name, &program().card_json());
+        let logged = self.append(Bucket::of_program(name).shard(SHARDS), card);
+        logged.index.unwrap()
+    }
+
     pub(super) fn checkpoint(&mut self) {
         let mut tree = Frontier::new();
         self.log.iter().for_each(|(_, entry)| tree.push(Hash::leaf(entry)));
@@ -188,8 +195,10 @@ impl World {
         self.run(shard, &mut journey, units, fate);
         let place = if journey.state.is_terminal() { Place::Finished } else { Place::Active };
         if place == Place::Finished {
-            let outcome = crate::audit::outcome(&journey.state);
-            *self.states.entry(shard).or_default().finished.entry(outcome).or_default() += 1;
+            let rejected = matches!(journey.state, State::Rejected(_));
+            let outcome = if rejected { "rejected:duplicate" } else { "settled" };
+            let finished = &mut self.states.entry(shard).or_default().finished;
+            *finished.entry(outcome.to_owned()).or_default() += 1;
         }
         self.journeys.push((shard, place, journey));
     }

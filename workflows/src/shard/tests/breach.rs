@@ -43,7 +43,10 @@ fn refused(town: &mut Town) -> Option<Invariant> {
 #[test]
 fn a_sound_change_is_committed() {
     let (mut town, journey) = self::town();
-    change(&mut town.nodes[0].shard, journey);
+    let shard = &mut town.nodes[0].shard;
+    change(shard, journey.clone());
+    change(shard, journey);
+    assert_eq!(shard.dirty(), 2, "what ended counts, too");
     assert_eq!(refused(&mut town), None);
 }
 
@@ -72,6 +75,8 @@ fn a_price_that_is_not_what_was_posted_is_refused_and_so_is_more_paid_than_in_fl
     let (mut town, mut journey) = self::town();
     journey.price.as_mut().unwrap().1.micro += 1;
     change(&mut town.nodes[0].shard, journey.clone());
+    let told = town.nodes[0].shard.seal().unwrap_err().to_string();
+    assert!(told.ends_with(&journey.submission.id.to_string()), "{told}");
     assert_eq!(refused(&mut town), Some(Invariant::MoneyAddsUp));
     let (mut town, mut journey) = self::town();
     let paid = journey.postings.iter().find(|posting| posting.to == Account::Paid).copied();

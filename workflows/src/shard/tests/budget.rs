@@ -1,11 +1,12 @@
 //! Budgets: asked for, granted, waited for, exhausted.
 
-use super::programs::{RATE, program};
+use super::super::Effect;
+use super::programs::{RATE, program, won};
 use super::town::Town;
 use crate::allotment::{Message, Transfer};
 use crate::id::ShardId;
 use crate::inbox::Item;
-use crate::ledger::Account;
+use crate::ledger::{Account, Posting};
 use crate::request::Request;
 use crate::shard::{Proposal, World};
 use std::sync::Arc;
@@ -152,4 +153,38 @@ fn a_programs_home_keeps_what_was_deposited_beside_what_is_left() {
     let home = &town.nodes[0].shard.state().homes["p"];
     assert_eq!(home.deposited, 10 * RATE);
     assert!(home.balance < home.deposited, "{home:?}");
+}
+
+#[test]
+fn what_is_recalled_while_a_return_is_under_way_stays_for_the_next_one() {
+    let mut town = Town::new(1, 100 * RATE);
+    town.consent("ana", "p", "g1");
+    town.hand_in("ana", "p", "clip");
+    town.settle();
+    let now = town.now;
+    let shard = &mut town.nodes[0].shard;
+    let recall = Transfer { program: "p".into(), from: ShardId(0), message: Message::Recall };
+    shard.transfer(&recall, now, 7);
+    shard.state.allotments.get_mut("p").unwrap().balance += 5;
+    let posting = Posting { from: Account::Transit, to: Account::Allotment, micro: 5 };
+    shard.state.ledger.post(won(), posting);
+    shard.transfer(&recall, now, 7);
+    assert!(shard.seal().is_ok(), "the ledger and the allotment say the same");
+    assert_eq!(shard.state.allotments["p"].balance, 5);
+}
+
+#[test]
+fn what_was_not_answered_is_said_again() {
+    let mut town = Town::new(1, 100 * RATE);
+    let shard = &mut town.nodes[0].shard;
+    shard.state.allotments.entry("p".into()).or_default().ask = (4, Some(9));
+    shard.state.homes.get_mut("p").unwrap().recalled = vec![ShardId(0)];
+    shard.repeat_unanswered();
+    let sealed = shard.seal().unwrap().unwrap();
+    let said = sealed.effects.into_iter().map(|effect| match effect {
+        Effect::Post { item: Item::Transfer(transfer), .. } => transfer.message,
+        other => panic!("{other:?}"),
+    });
+    let expected = [Message::Ask { number: 4, want: 9 }, Message::Recall];
+    assert_eq!(said.collect::<Vec<_>>(), expected);
 }
