@@ -188,3 +188,22 @@ fn what_was_not_answered_is_said_again() {
     let expected = [Message::Ask { number: 4, want: 9 }, Message::Recall];
     assert_eq!(said.collect::<Vec<_>>(), expected);
 }
+
+#[test]
+fn an_ask_is_answered_with_a_quarter_of_a_shards_share() {
+    let mut town = Town::new(2, 840);
+    let now = town.now;
+    let mut homes = town.nodes.iter_mut().filter(|node| node.shard.state.homes.contains_key("p"));
+    let shard = &mut homes.next().unwrap().shard;
+    let message = Message::Ask { number: 1, want: 1 };
+    shard.transfer(&Transfer { program: "p".into(), from: ShardId(9), message }, now, 7);
+    let sealed = shard.seal().unwrap().unwrap();
+    let granted = sealed.effects.into_iter().find_map(|effect| match effect {
+        Effect::Post { item: Item::Transfer(transfer), .. } => match transfer.message {
+            Message::Grant { micro, .. } => Some(micro),
+            _ => None,
+        },
+        _ => None,
+    });
+    assert_eq!(granted, Some(105));
+}

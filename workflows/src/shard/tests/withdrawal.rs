@@ -253,19 +253,21 @@ fn a_crash_amid_a_withdrawal_does_it_again_and_logs_it_once() {
 
 #[test]
 fn a_withdrawal_from_another_program_marks_nothing_and_leaves_nothing_in_memory() {
-    let mut town = Town::new(1, 100 * RATE);
-    town.consent("ana", "p", "g1");
-    town.hand_in("ana", "p", "clip");
-    let parked = town.hand_in("ana", "p", "later");
-    town.read_inboxes();
-    town.park_for(parked, 0, "ready");
-    town.settle();
-    town.withdraw("ana", Scope::Program("q".into()));
-    town.settle();
-    assert_eq!((town.entries("withdrawal"), town.nodes[0].shard.moving()), (0, 0));
-    assert_eq!(town.state("ana", "later"), "parked");
-    town.withdraw("ana", Scope::Program("p".into()));
-    town.settle();
-    assert_eq!(town.entries("withdrawal"), 1);
-    assert_eq!(town.state("ana", "later"), "withdrawn");
+    for scope in [Scope::Program("p".into()), Scope::All] {
+        let mut town = Town::new(1, 100 * RATE);
+        town.consent("ana", "p", "g1");
+        town.hand_in("ana", "p", "clip");
+        let parked = town.hand_in("ana", "p", "later");
+        town.read_inboxes();
+        town.park_for(parked, 0, "ready");
+        town.settle();
+        town.withdraw("ana", Scope::Program("q".into()));
+        town.settle();
+        assert_eq!((town.entries("withdrawal"), town.nodes[0].shard.moving()), (0, 0));
+        assert_eq!(town.state("ana", "later"), "parked");
+        town.withdraw("ana", scope);
+        town.settle();
+        assert_eq!(town.entries("withdrawal"), 1);
+        assert_eq!(town.state("ana", "later"), "withdrawn");
+    }
 }
