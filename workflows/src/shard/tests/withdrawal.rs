@@ -252,8 +252,8 @@ fn a_crash_amid_a_withdrawal_does_it_again_and_logs_it_once() {
 }
 
 #[test]
-fn a_withdrawal_from_another_program_marks_nothing_and_leaves_nothing_in_memory() {
-    for scope in [Scope::Program("p".into()), Scope::All] {
+fn a_withdrawal_of_something_else_marks_nothing_and_leaves_nothing_in_memory() {
+    for scope in [Scope::Grant("g1".into()), Scope::Program("p".into()), Scope::All] {
         let mut town = Town::new(1, 100 * RATE);
         town.consent("ana", "p", "g1");
         town.hand_in("ana", "p", "clip");
@@ -262,6 +262,7 @@ fn a_withdrawal_from_another_program_marks_nothing_and_leaves_nothing_in_memory(
         town.park_for(parked, 0, "ready");
         town.settle();
         town.withdraw("ana", Scope::Program("q".into()));
+        town.withdraw("ana", Scope::Grant("g9".into()));
         town.settle();
         assert_eq!((town.entries("withdrawal"), town.nodes[0].shard.moving()), (0, 0));
         assert_eq!(town.state("ana", "later"), "parked");
