@@ -45,6 +45,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
 
 /// Why a service could not start, or had to end.
 #[derive(Debug, thiserror::Error)]
@@ -170,6 +171,13 @@ pub async fn serve(config: &Config, own: &[StageType], args: &cli::Serve) -> Res
         say("the node did not end in order; the next start looks at what it left");
     }
     upkeep.abort();
+    last_answers(&stop, server).await;
+    singles.abort();
+    fatal.map_or(Ok(()), |fatal| Err(fatal.into()))
+}
+
+/// Ends connections as their answers end.
+async fn last_answers(stop: &watch::Sender<bool>, server: JoinHandle<JoinSet<u64>>) {
     if stop.send(true).is_err() {
         tracing::debug!("the server ended by itself");
     }
@@ -179,8 +187,6 @@ pub async fn serve(config: &Config, own: &[StageType], args: &cli::Serve) -> Res
             tracing::debug!("connections were cut");
         }
     }
-    singles.abort();
-    fatal.map_or(Ok(()), |fatal| Err(fatal.into()))
 }
 
 /// Says where it listens: the first line of standard output, once the node runs.

@@ -88,8 +88,7 @@ impl std::fmt::Debug for Service {
 }
 
 impl Service {
-    /// A service over a node that runs, and what [`singles::run`](super::singles::run) has to work
-    /// on.
+    /// A service over a node that runs, and the lines that come to it one a request.
     #[must_use]
     pub fn new(parts: Parts) -> (Self, mpsc::Receiver<Single>) {
         let Parts { world, ports, log, engine, register, keys, proofs, media_max } = parts;
