@@ -33,11 +33,6 @@ impl Shard {
         moves.map(|moving| (&*moving.journey, moving.in_inbox, moving.proposal.is_some()))
     }
 
-    /// Whether a contributor's row is in memory.
-    pub fn knows(&self, key: ContributorKey) -> bool {
-        self.contributors.contains_key(&key)
-    }
-
     /// Brings a contributor's row into memory, or counts one more user of it.
     pub fn retain(&mut self, key: ContributorKey, row: impl FnOnce() -> Contributor) {
         let fresh = || Resident { row: row(), users: 0, changed: 0 };

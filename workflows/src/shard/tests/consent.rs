@@ -50,6 +50,7 @@ fn a_withdrawn_grant_never_revives_and_a_new_one_counts() {
     let journey = town.journey("ana", "anew");
     assert_eq!(journey.held.as_ref().unwrap().grant, "g2");
     assert_eq!(town.state("ana", "anew"), "settled");
+    assert!(!town.erased(journey.submission.data_key), "what was paid for is kept");
 }
 
 #[test]
@@ -105,4 +106,23 @@ fn a_counter_lets_as_many_through_as_it_may() {
         town.runs.clear();
         assert_eq!(town.state("ana", name), state);
     }
+}
+
+#[test]
+fn a_changed_row_that_nobody_uses_stays_in_memory_until_its_change_is_durable() {
+    let mut town = Town::new(1, 100 * RATE);
+    let key = town.key("ana");
+    town.consent("ana", "p", "g1");
+    let before = town.node(0).shard.seals();
+    town.read_inboxes();
+    let resident = |town: &mut Town, committed: u64| {
+        let shard = &mut town.node(0).shard;
+        shard.evict(committed);
+        shard.contributor(key).is_some()
+    };
+    assert!(resident(&mut town, before), "it is only in the draft");
+    assert!(town.seal(0));
+    assert!(resident(&mut town, before), "it is only in flight");
+    let sealed = town.node(0).shard.seals();
+    assert!(!resident(&mut town, sealed), "it is durable");
 }

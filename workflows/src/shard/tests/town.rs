@@ -260,6 +260,7 @@ impl Town {
             let resident: BTreeSet<ContributorKey> = shard.contributors.keys().copied().collect();
             assert_eq!(resident, moving, "contributors in memory");
             assert!(shard.leaving.is_empty(), "journeys in memory");
+            assert!(shard.indices.is_empty(), "indices in memory");
             let users: u32 = shard.contributors.values().map(|resident| resident.users).sum();
             assert_eq!(users as usize, shard.journeys.len(), "users");
         }
