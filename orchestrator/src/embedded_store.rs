@@ -1,7 +1,7 @@
 //! The embedded store: shards and content claims on one fjall database of this process (ADR 0001).
 //!
 //! All writes go through one thread, which makes every call that waits durable by one fsync. Reads
-//! run on blocking threads. After a failed write every call fails and the process has to end; what
+//! run on blocking threads, or where they are asked for if that thread may wait. After a failed write every call fails and the process has to end; what
 //! the failed group wrote may be there or not, and a resend under the same seq tells.
 
 mod engine;
@@ -14,6 +14,7 @@ mod open_error;
 mod reads;
 mod register;
 mod torn;
+pub(crate) mod waits;
 mod writer;
 
 #[cfg(test)]
@@ -210,7 +211,7 @@ impl EmbeddedStore {
         }
     }
 
-    /// Runs a read on a blocking thread.
+    /// Runs a read: on this thread if it may wait for the disk, else on a blocking one.
     async fn read<T: Send + 'static>(
         &self,
         shard: ShardId,
@@ -219,6 +220,9 @@ impl EmbeddedStore {
         self.check_shard(shard)?;
         if let Some(failure) = self.shared.failure() {
             return Err(failure);
+        }
+        if waits::here() {
+            return read(&self.shared);
         }
         let shared = Arc::clone(&self.shared);
         let read = tokio::task::spawn_blocking(move || read(&shared)).await;

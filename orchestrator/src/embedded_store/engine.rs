@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use std::ops::RangeInclusive;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 /// The keyspaces, by how their rows live.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +67,9 @@ impl Changes {
 
 /// The open engine.
 pub(super) struct Engine {
+    /// What was committed last. A snapshot that is taken while a commit is being applied may show a
+    /// part of it: the engine moves its moment on whenever it has flushed or compacted.
+    committed: RwLock<Arc<Snapshot>>,
     spaces: [Keyspace; 3],
     db: Database,
     dir: PathBuf,
@@ -116,15 +119,18 @@ impl Engine {
             .open()?;
         let open = |space: Space| db.keyspace(space.name(), keyspace_options);
         let [queue, random, finished] = Space::ALL.map(open);
-        Ok(Self { spaces: [queue?, random?, finished?], db, dir: dir.to_owned() })
+        let spaces = [queue?, random?, finished?];
+        let committed = RwLock::new(Arc::new(db.snapshot()));
+        Ok(Self { committed, spaces, db, dir: dir.to_owned() })
     }
 
     /// What is committed now, for reading.
     pub(super) fn view(&self) -> View<'_> {
-        View { engine: self, snapshot: self.db.snapshot() }
+        let committed = self.committed.read().unwrap_or_else(PoisonError::into_inner);
+        View { engine: self, snapshot: Arc::clone(&committed) }
     }
 
-    /// Makes changes durable and visible, all or none. An error is final.
+    /// Makes changes durable and visible, all or none. An error is final. Only one thread commits.
     pub(super) fn commit(&self, changes: Changes) -> Result<(), StoreError> {
         let mut batch = self.db.batch().durability(Some(PersistMode::SyncData));
         for (space, rows) in self.spaces.iter().zip(changes.0) {
@@ -135,7 +141,10 @@ impl Engine {
                 }
             }
         }
-        batch.commit().map_err(|error| self.failed(&error))
+        batch.commit().map_err(|error| self.failed(&error))?;
+        let committed = Arc::new(self.db.snapshot());
+        *self.committed.write().unwrap_or_else(PoisonError::into_inner) = committed;
+        Ok(())
     }
 
     /// Whether too little room is left for the engine to go on.
@@ -170,7 +179,7 @@ impl Engine {
 /// being applied, a part of it.
 pub(super) struct View<'a> {
     engine: &'a Engine,
-    snapshot: Snapshot,
+    snapshot: Arc<Snapshot>,
 }
 
 impl View<'_> {
@@ -206,4 +215,58 @@ fn keyspace_options() -> KeyspaceCreateOptions {
     KeyspaceCreateOptions::default()
         .max_memtable_size(limits::MEMTABLE_BYTES)
         .compaction_strategy(Arc::new(leveled))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::thread;
+    use std::time::{Duration, Instant};
+
+    /// Rows of one commit; the engine applies them one after the other.
+    const ROWS: u8 = 200;
+    const LASTS: Duration = Duration::from_secs(2);
+
+    fn commit(engine: &Engine, number: u32) {
+        let mut changes = Changes::default();
+        for row in 0..ROWS {
+            changes.put(Space::ALL[usize::from(row % 3)], [row], number.to_be_bytes());
+        }
+        engine.commit(changes).unwrap();
+    }
+
+    /// The engine moves the moment that a snapshot is of when it has flushed, also in the middle of a
+    /// commit.
+    #[test]
+    fn a_view_shows_all_of_a_commit_or_nothing_while_the_engine_flushes() {
+        let dir = tempfile::tempdir().unwrap();
+        let engine = Engine::open(dir.path()).unwrap();
+        commit(&engine, 0);
+        let (began, ended) = (Instant::now(), AtomicBool::new(false));
+        thread::scope(|threads| {
+            threads.spawn(|| {
+                while !ended.load(Ordering::Relaxed) {
+                    for space in &engine.spaces {
+                        space.rotate_memtable_and_wait().unwrap();
+                    }
+                }
+            });
+            threads.spawn(|| {
+                for number in 1.. {
+                    commit(&engine, number);
+                    if began.elapsed() > LASTS {
+                        break;
+                    }
+                }
+                ended.store(true, Ordering::Relaxed);
+            });
+            while !ended.load(Ordering::Relaxed) {
+                let view = engine.view();
+                let row = |row: u8| view.get(Space::ALL[usize::from(row % 3)], &[row]).unwrap();
+                let first = row(0);
+                assert!((1..ROWS).all(|other| row(other) == first), "a part of a commit");
+            }
+        });
+    }
 }

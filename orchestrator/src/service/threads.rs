@@ -1,5 +1,6 @@
 //! The service's own threads: what a client waits for waits for no step of a journey.
 
+use crate::embedded_store::waits;
 use std::io;
 use tokio::runtime::{Builder, EnterGuard, Runtime};
 use tokio::task::JoinHandle;
@@ -11,9 +12,13 @@ pub(super) struct Threads {
 }
 
 impl Threads {
-    /// As many as the machine has cores.
+    /// As many as the machine has cores. They read the embedded store themselves.
     pub(super) fn start() -> io::Result<Self> {
-        let runtime = Builder::new_multi_thread().enable_all().thread_name("service").build()?;
+        let runtime = Builder::new_multi_thread()
+            .enable_all()
+            .thread_name("service")
+            .on_thread_start(waits::allow)
+            .build()?;
         Ok(Self { runtime: Some(runtime) })
     }
 
