@@ -178,6 +178,13 @@ pub async fn ahead(
     shard: ShardId,
     arrival: Arrival,
 ) -> Result<usize, Error> {
+    // Counted from its back, as long as there are few behind it: a store may have to pass what is
+    // left of every item that was ever taken before it meets the first.
+    let behind = store.inbox(shard, Lane::Intake, Some(arrival), AHEAD_MAX).await?.len();
+    if behind < AHEAD_MAX {
+        let others = usize::try_from(store.queued(shard).await?).unwrap_or(usize::MAX);
+        return Ok(others.saturating_sub(behind + 1).min(AHEAD_MAX));
+    }
     let (mut count, mut after) = (0, None);
     while count < AHEAD_MAX {
         let page = store.inbox(shard, Lane::Intake, after, ROWS_PAGE).await?;

@@ -410,6 +410,10 @@ impl ShardStore for RedisStore {
         Box::pin(self.read_inbox_items(shard, arrivals))
     }
 
+    fn queued(&self, shard: ShardId) -> BoxFuture<'_, Result<u64, StoreError>> {
+        Box::pin(self.read_queued(shard))
+    }
+
     fn contributors(
         &self,
         shard: ShardId,

@@ -71,6 +71,7 @@ pub async fn run<S: ShardStore>(maker: &impl Maker<S>) {
     guards::an_applied_commit_stays_applied_when_a_mark_follows(make().await).await;
     reads::a_new_store_has_nothing(make().await).await;
     reads::inbox_pages_follow_each_other(make().await).await;
+    reads::the_items_of_the_intake_lane_are_counted(make().await).await;
     reads::inbox_items_are_found_in_either_lane(make().await).await;
     reads::due_timers_come_earliest_first(make().await).await;
     reads::a_sequenced_row_is_found_from_every_position_it_holds(make().await).await;

@@ -36,6 +36,11 @@ impl Client {
         Self { http, url: url.to_owned() }
     }
 
+    /// Whom it talks to, host and port.
+    pub(crate) fn address(&self) -> &str {
+        self.url.trim_start_matches("http://")
+    }
+
     pub(crate) async fn get(&self, path: &str) -> Result<Bytes, Failure> {
         self.send(Method::GET, path, "application/json", String::new()).await
     }

@@ -120,6 +120,12 @@ impl RedisStore {
         Ok(items)
     }
 
+    pub(super) async fn read_queued(&self, shard: ShardId) -> Result<u64, StoreError> {
+        self.check_shard(shard)?;
+        let command = on("XLEN", shard, lane_name(Lane::Intake));
+        value::number(self.link.call(&command).await?, "the length of an inbox")
+    }
+
     pub(super) async fn read_contributors(
         &self,
         shard: ShardId,

@@ -40,6 +40,19 @@ pub(super) async fn inbox_pages_follow_each_other<S: ShardStore>(store: S) {
     assert_eq!(page(Some(Arrival::MAX), 9).await, Ok(vec![]));
 }
 
+pub(super) async fn the_items_of_the_intake_lane_are_counted<S: ShardStore>(store: S) {
+    assert_eq!(store.queued(SHARD).await, Ok(0));
+    let first = accept(&store, intake(b"a")).await;
+    accept(&store, control(b"b")).await;
+    accept(&store, intake(b"c")).await;
+    assert_eq!(store.queued(SHARD).await, Ok(2));
+    assert_eq!(store.queued(OTHER_SHARD).await, Ok(0));
+    let mut owner = Owner::claim(&store, SHARD, 1).await;
+    let taken = Commit { inbox_remove: vec![(Lane::Intake, first)], ..commit("s") };
+    owner.apply(taken).await;
+    assert_eq!(store.queued(SHARD).await, Ok(1));
+}
+
 pub(super) async fn inbox_items_are_found_in_either_lane<S: ShardStore>(store: S) {
     let first = accept(&store, control(b"c")).await;
     let second = accept(&store, intake(b"i")).await;
