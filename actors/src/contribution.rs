@@ -149,8 +149,12 @@ impl State {
         let pin = &self.standing.journey.workflow;
         let known = (engine.world.workflows.get(pin), engine.stages.get(pin));
         let (Some(definition), Some(stages)) = known else {
-            if engine.world.programs.contains_key(&self.standing.journey.submission.program) {
-                let detail = "this node has no such version of the workflow".to_owned();
+            // Another node took it in, so that one has the program: nobody may be refused for that.
+            let closed = !engine.shares
+                && !engine.world.programs.contains_key(&self.standing.journey.submission.program);
+            if !closed {
+                let detail =
+                    "this node lacks the program or this version of the workflow".to_owned();
                 return self.fail(Failure::Permanent { detail });
             }
             let reason = Reason::known("program_closed");

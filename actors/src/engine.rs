@@ -101,6 +101,8 @@ pub struct Engine {
     pub metrics: Arc<Metrics>,
     /// Since it was last looked at, a journey began to wait for content whose holder stands.
     pub(crate) claims_wait: AtomicBool,
+    /// Other nodes use the store as well.
+    pub(crate) shares: bool,
     /// The node is being stopped.
     pub(crate) ending: AtomicBool,
     pub(crate) stages: BTreeMap<WorkflowRef, Vec<Arc<dyn AnyStage>>>,

@@ -68,6 +68,8 @@ pub(crate) enum MembershipMessage {
     Started(ShardId),
     /// The node does not run a shard, or no longer.
     Gone(ShardId),
+    /// The node does not run a shard, since it holds what is beyond this node.
+    LeftAlone(ShardId),
     /// Hand everything over.
     Drain,
 }
@@ -162,6 +164,9 @@ impl Actor for MembershipActor {
                 state.until.insert(shard, now.plus_ms(state.ttl));
             }
             MembershipMessage::Gone(shard) => state.gone(shard, now),
+            MembershipMessage::LeftAlone(shard) => {
+                state.gone(shard, now.plus_ms(gristmill_workflows::limits::LEFT_ALONE_MS));
+            }
             MembershipMessage::Drain => {
                 state.placement.drain(now);
                 state.beat_due = now;

@@ -246,6 +246,9 @@ impl State {
         shard: ShardId,
         error: &ActorProcessingErr,
     ) {
+        if self.leaves_alone(shard, error) {
+            return;
+        }
         if let Some(fatal) = fatal(error) {
             return self.end(fatal);
         }
@@ -327,6 +330,7 @@ impl Node {
             pauses: parts.pauses.clone(),
             metrics,
             claims_wait: AtomicBool::new(false),
+            shares: parts.place.is_some(),
             ending: AtomicBool::new(false),
             stages: parts.registry.stages.clone(),
             pools: OnceLock::new(),

@@ -21,6 +21,7 @@ use crate::limits;
 use crate::ports::{Committed, StoreError};
 use crate::survey::{self, Tally};
 use gristmill_workflows::codec;
+use gristmill_workflows::definition::WorkflowRef;
 use gristmill_workflows::id::{Arrival, ShardId};
 use gristmill_workflows::invariant::Breach;
 use gristmill_workflows::sequencer::Answer;
@@ -46,7 +47,7 @@ pub enum ShardMessage {
     /// Its inbox has grown.
     InboxGrew,
     /// Inbox items and what belongs to them were read.
-    Fetched(Box<Result<Fetched, StoreError>>),
+    Fetched(Box<Result<Fetched, Error>>),
     /// A contribution's actor proposes.
     Proposed(Arrival, Box<Proposal>),
     /// The commit that was under way came back.
@@ -61,7 +62,7 @@ pub enum ShardMessage {
         answer: Answer,
     },
     /// Rows of standing journeys were read.
-    Read(Box<Result<Read, StoreError>>),
+    Read(Box<Result<Read, Error>>),
     /// Data keys were destroyed, with what they encrypt.
     Erased(Vec<u64>),
     /// They were not, or nobody knows.
@@ -121,6 +122,9 @@ pub enum Error {
     /// The log does not take what the shard offers.
     #[error("the log answered {0:?}")]
     Log(Answer),
+    /// A journey runs on a workflow that other nodes have and this one has not.
+    #[error("a journey runs on version {} of the workflow {} that this node lacks", .0.version, .0.name)]
+    Lacks(WorkflowRef),
 }
 
 impl Error {
@@ -128,11 +132,18 @@ impl Error {
     pub(crate) const fn word(&self) -> &'static str {
         match self {
             Self::Store(StoreError::Fenced { .. }) => "fenced",
+            Self::Codec(codec::Error::Newer { .. }) => "newer",
             Self::Store(_) | Self::Codec(_) => "store",
             Self::Breach(_) => "invariant",
             Self::Broken => "withdrawal",
             Self::Log(_) => "log",
+            Self::Lacks(_) => "newer",
         }
+    }
+
+    /// Whether the shard holds what only a newer binary, or another configuration, understands.
+    pub(crate) const fn is_beyond_this_node(&self) -> bool {
+        matches!(self, Self::Lacks(_) | Self::Codec(codec::Error::Newer { .. }))
     }
 }
 

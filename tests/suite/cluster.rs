@@ -6,10 +6,11 @@
 mod servers;
 mod town;
 
-use gristmill_tests::{poll_until, size};
+use gristmill_tests::{has_program, poll_until, size, skip};
 use servers::{Proxy, Redis, Weather};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
-use town::{Load, Town};
+use town::{Load, Town, request, state};
 
 /// Short, so that a scenario waits for few seconds; the default is 5 s.
 const LEASE_MS: u64 = 1_500;
@@ -23,6 +24,12 @@ const ROOM: Duration = Duration::from_secs(3);
 
 fn rounds() -> u32 {
     size("GRISTMILL_TEST_CLUSTER_ROUNDS", 3)
+}
+
+fn one_server() -> (Vec<Redis>, String) {
+    let server = Redis::start();
+    let url = format!("redis://127.0.0.1:{}", server.port);
+    (vec![server], url)
 }
 
 /// Load for a while, so that harm meets work.
@@ -112,12 +119,7 @@ fn a_node_is_cut_off_from_redis_each_way_and_both_and_slowly() {
         Weather::AnswersLost,
         Weather::Slow,
     ];
-    let server = || {
-        let server = Redis::start();
-        let url = format!("redis://127.0.0.1:{}", server.port);
-        (vec![server], url)
-    };
-    let Some(mut town) = Town::empty(2, server, &[]) else { return };
+    let Some(mut town) = Town::empty(2, one_server, &[]) else { return };
     let proxy = Proxy::start(town.servers[0].port);
     town.finds(1, proxy.port);
     town.up_all();
@@ -145,6 +147,54 @@ fn a_full_server_takes_nothing_in_and_recovers() {
     }
     a_moment(500);
     let (ids, _) = load.stop();
+    town.ends_well(&ids);
+}
+
+#[test]
+fn a_node_whose_clock_is_an_hour_wrong_does_no_harm() {
+    if !has_program("faketime") {
+        return skip("faketime is not installed");
+    }
+    for by in ["+1h", "-1h"] {
+        let Some(mut town) = Town::empty(3, one_server, &[]) else { return };
+        town.wrong_clock(1, by);
+        town.up_all();
+        let load = Load::start(&town, "h");
+        // Shards come to the wrong clock, and leave it again.
+        for victim in [0, 1] {
+            a_moment(700);
+            let _gone = town.take_down(victim).kill();
+            let took = town.until_without(victim);
+            assert!(took < Duration::from_millis(LEASE_MS) + ROOM, "{took:?}");
+            town.up(victim);
+        }
+        a_moment(500);
+        let (ids, _) = load.stop();
+        town.ends_well(&ids);
+    }
+}
+
+#[test]
+fn a_stage_that_is_paused_on_one_node_is_paused_on_all() {
+    let Some(town) = Town::start(2) else { return };
+    let nodes: Vec<SocketAddr> =
+        town.addresses.lock().unwrap().iter().map(|it| it.unwrap()).collect();
+    let say = |node: SocketAddr, verb: &str| {
+        let path = format!("POST /v1/admin/stages/valuation/{verb}");
+        let answer = request(node, &path, br#"{"reason":"the suite asks"}"#);
+        assert_eq!(answer.map(|(status, _)| status), Some(200));
+    };
+    say(nodes[0], "pause");
+    // The other node looks every second.
+    a_moment(2_500);
+    let load = Load::start(&town, "q");
+    a_moment(1_000);
+    let (ids, _) = load.stop();
+    poll_until(SETTLE, "all of them stand before the stage", || {
+        let waits = |id: &String| state(nodes[1], id).as_deref() == Some("parked");
+        ids.iter().all(waits).then_some(())
+    });
+    say(nodes[1], "resume");
     town.ends_well(&ids);
 }
 

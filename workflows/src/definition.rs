@@ -95,6 +95,14 @@ pub struct WorkflowRef {
     pub hash: [u8; 16],
 }
 
+impl WorkflowRef {
+    /// No workflow: the program was not known where the contribution was let in.
+    #[must_use]
+    pub fn none() -> Self {
+        Self { name: "".into(), version: 0, hash: [0; 16] }
+    }
+}
+
 /// A checked workflow.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Definition {

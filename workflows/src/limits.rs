@@ -71,6 +71,9 @@ pub const SEQUENCED_OFFERS_BYTES_MAX: usize = 8 * 1024 * 1024;
 pub const SEQUENCED_BYTES_MAX: usize = SEQUENCED_OFFERS_BYTES_MAX + 1024 * 1024;
 /// How long a shard may take to end in order before it is cut off, in milliseconds.
 pub const HAND_OVER_MS_MAX: u64 = 5_000;
+/// A shard that holds what a node does not understand is looked at again after this, in
+/// milliseconds.
+pub const LEFT_ALONE_MS: u64 = 60_000;
 /// A shard that another node holds is looked at again after this, in milliseconds.
 pub const LOOK_AGAIN_MS: u64 = 1_000;
 /// Most violations that an audit lists for one invariant; the rest is counted.

@@ -43,6 +43,7 @@ pub(super) fn fatal(error: &ActorProcessingErr) -> Option<Fatal> {
         shard::Error::Store(_)
         | shard::Error::Broken
         | shard::Error::Log(_)
+        | shard::Error::Lacks(_)
         | shard::Error::Breach(_) => None,
     }
 }

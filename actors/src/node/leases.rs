@@ -6,6 +6,7 @@ use crate::membership::{Holdings, MembershipMessage};
 use crate::ports::{Membership, StoreError};
 use crate::shard::{self, ShardMessage, ShardStatus};
 use gristmill_workflows::id::ShardId;
+use gristmill_workflows::limits::LEFT_ALONE_MS;
 use ractor::{ActorId, ActorProcessingErr, ActorRef};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -71,6 +72,20 @@ impl State {
             _ => None,
         };
         self.membership.is_some() && matches!(store, Some(StoreError::Fenced { .. }))
+    }
+
+    /// A shard that holds what is beyond this node is left as it is, for nodes that understand it;
+    /// a node that shares its store with nobody has to end instead.
+    pub(super) fn leaves_alone(&self, shard: ShardId, error: &ActorProcessingErr) -> bool {
+        let known = error.downcast_ref::<shard::Error>();
+        let Some(known) = known.filter(|it| it.is_beyond_this_node()) else { return false };
+        let Some(membership) = &self.membership else { return false };
+        let wait = Duration::from_millis(LEFT_ALONE_MS);
+        tracing::error!(%shard, error = %known, ?wait, "a shard is left alone: upgrade this node");
+        self.engine.metrics.restarted("shard", known.word());
+        self.forget(shard);
+        tell(membership, MembershipMessage::LeftAlone(shard));
+        true
     }
 
     pub(super) fn hand_over(&self, shard: ShardId) {

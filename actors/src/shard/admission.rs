@@ -98,10 +98,10 @@ impl State {
         });
     }
 
-    pub(super) fn on_fetched(&mut self, fetched: Result<Fetched, StoreError>) -> Result<(), Error> {
+    pub(super) fn on_fetched(&mut self, fetched: Result<Fetched, Error>) -> Result<(), Error> {
         self.fetching = false;
         let mut fetched = match fetched {
-            Err(error) if error.is_retryable() => {
+            Err(Error::Store(error)) if error.is_retryable() => {
                 tracing::warn!(shard = %self.id, %error, "the inbox could not be read");
                 return Ok(());
             }
@@ -222,7 +222,7 @@ pub(super) fn stored(found: Option<&StoredContributor>) -> Result<Contributor, c
 impl Reader {
     /// Intake first, then control to its end: then every control item with a lower arrival number
     /// than any contribution read is read too.
-    async fn read(self) -> Result<Fetched, StoreError> {
+    async fn read(self) -> Result<Fetched, Error> {
         let mut fetched = Fetched { alone: self.alone, ..Fetched::default() };
         let store = &self.ports.store;
         let mut intake = Vec::new();
@@ -238,11 +238,11 @@ impl Reader {
         let control = store.inbox(self.shard, Lane::Control, after, limit).await?;
         fetched.more_control = control.len() == limit;
         for (arrival, bytes) in control {
-            fetched.control.push((arrival, item(&bytes)?));
+            fetched.control.push((arrival, decode(&bytes)?));
         }
         if !fetched.more_control {
             for (arrival, bytes) in intake {
-                if let Item::Contribution(submission) = item(&bytes)? {
+                if let Item::Contribution(submission) = decode(&bytes)? {
                     fetched.intake.push((arrival, submission));
                 }
             }
@@ -281,8 +281,4 @@ impl Reader {
         }
         Ok(())
     }
-}
-
-pub(super) fn item(bytes: &[u8]) -> Result<Item, StoreError> {
-    decode(bytes).map_err(|error| StoreError::Damaged { detail: error.to_string() })
 }

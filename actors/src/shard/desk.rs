@@ -10,10 +10,11 @@ use crate::engine::Ports;
 use crate::limits;
 use crate::metrics;
 use crate::pauses::Pauses;
-use crate::ports::{StoreError, StoredContributor};
-use gristmill_workflows::codec::{self, decode};
+use crate::ports::StoredContributor;
+use gristmill_workflows::codec::decode;
 use gristmill_workflows::commit::{Place, SequencedRow};
 use gristmill_workflows::contributor::Contributor;
+use gristmill_workflows::definition::WorkflowRef;
 use gristmill_workflows::entry::DataKey;
 use gristmill_workflows::id::{Arrival, ContributionId, ContributorKey, IdKey, ShardId};
 use gristmill_workflows::inbox::Verb;
@@ -123,6 +124,7 @@ impl State {
                 world: self.engine.world.clone(),
                 pauses: self.engine.pauses.clone(),
                 key: self.engine.world.key.clone(),
+                shares: self.engine.shares,
                 shard: self.id,
                 until,
                 claims,
@@ -150,7 +152,7 @@ impl State {
         }
     }
 
-    pub(super) fn on_read(&mut self, read: Result<Read, StoreError>) -> Result<(), Error> {
+    pub(super) fn on_read(&mut self, read: Result<Read, Error>) -> Result<(), Error> {
         let Some(desk) = self.at_desk.take() else { return Ok(()) };
         let Read { stood, timers, paused_from } = read?;
         match desk {
@@ -303,17 +305,14 @@ struct Reader {
     world: Arc<World>,
     pauses: Arc<Pauses>,
     key: IdKey,
+    shares: bool,
     shard: ShardId,
     until: Timestamp,
     claims: Timestamp,
 }
 
-fn damaged(error: codec::Error) -> StoreError {
-    StoreError::Damaged { detail: error.to_string() }
-}
-
 impl Reader {
-    async fn read(&self, desk: &Desk) -> Result<Read, StoreError> {
+    async fn read(&self, desk: &Desk) -> Result<Read, Error> {
         let store = &self.ports.store;
         let mut read = Read::default();
         match desk {
@@ -351,13 +350,13 @@ impl Reader {
 
     /// Journeys that wait for content, as far as one batch of timers shows them; the timers of the
     /// others come in time.
-    async fn claims(&self) -> Result<Vec<Arrival>, StoreError> {
+    async fn claims(&self) -> Result<Vec<Arrival>, Error> {
         let timers = self.ports.store.timers(self.shard, self.claims, limits::TIMER_BATCH).await?;
         let arrivals = timers.into_iter().map(|(_, arrival)| arrival).collect();
         let rows = self.ports.store.journeys(self.shard, arrivals).await?;
         let mut waiting = Vec::new();
         for row in rows.into_iter().flatten() {
-            let journey: Journey = decode(&row.row).map_err(damaged)?;
+            let journey: Journey = decode(&row.row)?;
             if matches!(journey.state, JourneyState::Parked { wait: Wait::ContentClaim, .. }) {
                 waiting.push(journey.arrival);
             }
@@ -370,13 +369,13 @@ impl Reader {
         &self,
         after: Option<Arrival>,
         room: usize,
-    ) -> Result<(Vec<Arrival>, Option<Arrival>), StoreError> {
+    ) -> Result<(Vec<Arrival>, Option<Arrival>), Error> {
         let (place, limit) = (Place::Active, limits::STAGE_PAUSED_BATCH);
         let rows = self.ports.store.list(self.shard, place, after, limit).await?;
         let mut next = rows.last().filter(|_| rows.len() == limit).map(|(arrival, _)| *arrival);
         let mut waiting = Vec::new();
         for (arrival, row) in rows {
-            let journey: Journey = decode(&row).map_err(damaged)?;
+            let journey: Journey = decode(&row)?;
             if !matches!(journey.state, JourneyState::Parked { wait: Wait::StagePaused, .. }) {
                 continue;
             }
@@ -395,7 +394,7 @@ impl Reader {
     }
 
     /// A part of a contributor's chain, newest first.
-    async fn chain(&self, first: Arrival) -> Result<Vec<Stood>, StoreError> {
+    async fn chain(&self, first: Arrival) -> Result<Vec<Stood>, Error> {
         let mut chain = Vec::new();
         let mut next = Some(first);
         while let Some(arrival) = next.filter(|_| chain.len() < limits::CHAIN_BATCH) {
@@ -407,7 +406,7 @@ impl Reader {
     }
 
     /// Fills in the index of an entry that was sequenced while the journey stood.
-    async fn resolve(&self, journey: &mut Journey) -> Result<(), StoreError> {
+    async fn resolve(&self, journey: &mut Journey) -> Result<(), Error> {
         let Some(accepted) = &mut journey.accepted else { return Ok(()) };
         if accepted.entry.index.is_some() {
             return Ok(());
@@ -415,17 +414,29 @@ impl Reader {
         let position = accepted.entry.position;
         let row = self.ports.store.sequenced(self.shard, position).await?;
         if let Some((from, bytes)) = row {
-            let row: SequencedRow = decode(&bytes).map_err(damaged)?;
+            let row: SequencedRow = decode(&bytes)?;
             accepted.entry.index = row.index(position - from);
         }
         Ok(())
     }
 
-    async fn stood(&self, arrivals: Vec<Arrival>) -> Result<Vec<Stood>, StoreError> {
+    /// Whether only other nodes have its workflow.
+    fn is_beyond_this_node(&self, journey: &Journey) -> bool {
+        let pin = &journey.workflow;
+        self.shares
+            && !journey.state.is_terminal()
+            && *pin != WorkflowRef::none()
+            && !self.world.workflows.contains_key(pin)
+    }
+
+    async fn stood(&self, arrivals: Vec<Arrival>) -> Result<Vec<Stood>, Error> {
         let rows = self.ports.store.journeys(self.shard, arrivals).await?;
         let mut journeys: Vec<Journey> = Vec::new();
         for row in rows.into_iter().flatten() {
-            let mut journey: Journey = decode(&row.row).map_err(damaged)?;
+            let mut journey: Journey = decode(&row.row)?;
+            if self.is_beyond_this_node(&journey) {
+                return Err(Error::Lacks(journey.workflow));
+            }
             self.resolve(&mut journey).await?;
             journeys.push(journey);
         }
@@ -437,7 +448,7 @@ impl Reader {
         let data_keys = self.ports.keys.keys(slots).await?;
         let mut all = Vec::with_capacity(journeys.len());
         for ((journey, row), data_key) in journeys.into_iter().zip(contributors).zip(data_keys) {
-            let contributor = stored(Some(&row)).map_err(damaged)?;
+            let contributor = stored(Some(&row))?;
             all.push(Stood { journey, contributor, data_key });
         }
         Ok(all)

@@ -44,6 +44,7 @@ pub struct Town {
     url: String,
     /// Where nodes of their own way find it.
     urls: BTreeMap<usize, String>,
+    clocks: BTreeMap<usize, &'static str>,
     more: Vec<String>,
     rail: Option<Process>,
     rail_url: String,
@@ -56,11 +57,7 @@ pub struct Town {
 impl Town {
     /// A town of nodes that runs; none where there is no Redis.
     pub fn start(nodes: usize) -> Option<Self> {
-        Self::over(nodes, || {
-            let server = Redis::start();
-            let url = format!("redis://127.0.0.1:{}", server.port);
-            (vec![server], url)
-        })
+        Self::over(nodes, super::one_server)
     }
 
     pub fn over(nodes: usize, make: impl FnOnce() -> (Vec<Redis>, String)) -> Option<Self> {
@@ -87,8 +84,8 @@ impl Town {
         let rail_url = listening(&rail.first_line(START));
         let (nodes, addresses) = ((0..nodes).map(|_| None).collect(), Arc::default());
         let more = more.iter().map(|&it| it.to_owned()).collect();
-        let (urls, rail) = (BTreeMap::new(), Some(rail));
-        let town = Self { servers, url, urls, more, rail, rail_url, dir, nodes, addresses };
+        let (urls, clocks, rail) = (BTreeMap::new(), BTreeMap::new(), Some(rail));
+        let town = Self { servers, url, urls, clocks, more, rail, rail_url, dir, nodes, addresses };
         town.addresses.lock().unwrap().resize(town.nodes.len(), None);
         Some(town)
     }
@@ -102,6 +99,11 @@ impl Town {
     /// A node finds the store elsewhere than the others.
     pub fn finds(&mut self, number: usize, port: u16) {
         self.urls.insert(number, format!("redis://127.0.0.1:{port}"));
+    }
+
+    /// A node's clock is wrong.
+    pub fn wrong_clock(&mut self, number: usize, by: &'static str) {
+        self.clocks.insert(number, by);
     }
 
     fn folder(&self, number: usize) -> PathBuf {
@@ -142,7 +144,11 @@ impl Town {
         {
             arguments[at].clone_from(url);
         }
-        let mut process = Gristmill::command().spawn(arguments);
+        let mut command = Gristmill::command();
+        if let Some(by) = self.clocks.get(&number) {
+            command = command.under(&["faketime", "-m", "--exclude-monotonic", "-f", by]);
+        }
+        let mut process = command.spawn(arguments);
         let url = listening(&process.first_line(START));
         let listens = url.trim_start_matches("http://").parse().unwrap();
         self.addresses.lock().unwrap()[number] = Some(listens);

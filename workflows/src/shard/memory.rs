@@ -104,6 +104,10 @@ impl Shard {
 
     fn insert_row(&mut self, mut journey: Journey, data_key: DataKey) {
         let arrival = journey.arrival;
+        if journey.workflow == WorkflowRef::none() {
+            // It has not begun; by now its program may be known.
+            journey.workflow = self.pin(&journey.submission);
+        }
         if let Some(accepted) = &mut journey.accepted
             && accepted.entry.index.is_none()
         {
@@ -143,10 +147,7 @@ impl Shard {
     fn pin(&self, submission: &Submission) -> WorkflowRef {
         let program = self.world.programs.get(&submission.program);
         let workflow = program.and_then(|program| self.world.newest(&program.workflow));
-        workflow.map_or_else(
-            || WorkflowRef { name: "".into(), version: 0, hash: [0; 16] },
-            |definition| definition.pin.clone(),
-        )
+        workflow.map_or_else(WorkflowRef::none, |definition| definition.pin.clone())
     }
 
     fn release_of(&mut self, moving: &Moving) {

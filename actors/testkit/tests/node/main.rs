@@ -2,5 +2,6 @@
 #![cfg(test)]
 
 mod commit_faults;
+mod newer;
 mod retries;
 mod town;

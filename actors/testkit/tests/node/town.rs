@@ -1,6 +1,7 @@
 //! One person, one shard, one node at a time over what lasts.
 
 use gristmill_actors::engine::{MeasureError, Measured, Measurer, Ports};
+use gristmill_actors::membership::Place;
 use gristmill_actors::node::{Node, Parts};
 use gristmill_actors::ports::{Clock, Intake, KeyStore, ShardStore, StoreError, Submitted};
 use gristmill_actors::rail::{BookState, BoxFuture, KeyScope, RailProfile};
@@ -28,7 +29,6 @@ use gristmill_workflows::shard::World;
 use gristmill_workflows::submission::{Consent, Mark, Modality, Scope, Submission, Withdrawal};
 use gristmill_workflows::time::Timestamp;
 use serde_json::json;
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -109,6 +109,11 @@ pub struct Town {
     pub rail: Arc<ModelRail>,
     clock: Arc<VirtualClock>,
     pub gate: Arc<Mutex<Attempts>>,
+    /// The version of the workflow that the next node has.
+    pub version: u32,
+    /// Whether the next node has the program.
+    pub has_program: bool,
+    shares: bool,
     key: IdKey,
     node: Option<Node>,
     starts: u128,
@@ -133,11 +138,38 @@ impl Town {
             rail: Arc::new(ModelRail::new(profile)),
             clock: Arc::new(VirtualClock::new(1)),
             gate: Arc::default(),
+            version: 1,
+            has_program: true,
+            shares: false,
             key: IdKey::new([2; 32]),
             node: None,
             starts: 0,
             acknowledged: Vec::new(),
         }
+    }
+
+    /// Where nodes share the store.
+    pub fn among_others() -> Self {
+        let town = Self::new();
+        let shape = Shape { shards: 1, lease_ttl_ms: 5_000, ..Shape::default() };
+        let store = MemoryStore::shared(shape, town.clock.clone());
+        Self { store, shares: true, ..town }
+    }
+
+    /// What a newer binary does to the rows of a shard that nobody runs, or takes back.
+    pub fn change_rows(&self, change: impl FnOnce(&mut ShardRows)) {
+        let mut rows = self.store.rows(SHARD).unwrap();
+        change(&mut rows);
+        self.store.replace_rows(SHARD, rows);
+    }
+
+    /// Until the node has that many shards.
+    pub async fn holds(&self, shards: usize) {
+        let node = self.node.as_ref().expect("a node runs");
+        let mut holdings = node.holdings().expect("it is among others");
+        let waited = holdings.wait_for(|it| it.held.len() == shards);
+        let waited = tokio::time::timeout(Duration::from_secs(600), waited).await;
+        assert!(waited.is_ok_and(|found| found.is_ok()), "not {shards} shards");
     }
 
     fn faulty(&self) -> FaultyStore<MemoryStore> {
@@ -165,7 +197,7 @@ impl Town {
         let gate = self.gate.clone();
         let mut types = stages::shipped(&needs);
         types.push(StageType::with(move |_| Ok(Gate(gate.clone()))));
-        let file = json!({"name": "plain", "version": 1,
+        let file = json!({"name": "plain", "version": self.version,
         "stages": ["consent", "gate", "fixed_score", "valuation", "trace", "payout"],
         "stage": {
             "consent": {"requests": ["hold"]},
@@ -178,7 +210,11 @@ impl Town {
         let world = World {
             shards: 1,
             key: self.key.clone(),
-            programs: BTreeMap::from([("plain".to_owned(), program())]),
+            programs: self
+                .has_program
+                .then(|| ("plain".to_owned(), program()))
+                .into_iter()
+                .collect(),
             workflows: registry.definitions(),
         };
         let parts = Parts {
@@ -190,7 +226,11 @@ impl Town {
             owner: self.starts,
             window: 16,
             pauses: Arc::default(),
-            place: None,
+            place: self.shares.then(|| Place {
+                members: Arc::new(self.store.clone()),
+                name: "node".to_owned(),
+                address: String::new(),
+            }),
         };
         self.node = Some(Node::start(parts, self.rail.clone()).await.unwrap());
     }
