@@ -58,6 +58,24 @@ fn load(service: &Service, client: u64, round: u32, told: &Told) {
     }
 }
 
+/// Every contribution that the service lists, by id, while nothing moves; none is listed twice.
+fn listed(service: &Service) -> BTreeMap<String, Value> {
+    let (mut all, mut token) = (BTreeMap::new(), String::new());
+    loop {
+        let path = format!("/v1/contributions?page_size={PAGE}{token}");
+        let page = service.get(&path).expect(200).json();
+        for one in page["items"].as_array().expect("items") {
+            let id = one["id"].as_str().expect("an id").to_owned();
+            assert_eq!(all.insert(id.clone(), one.clone()), None, "{id} is listed twice");
+        }
+        match page["next_page_token"].as_str() {
+            Some(next) => token = format!("&page_token={next}"),
+            None => return all,
+        }
+    }
+}
+
+const PAGE: usize = 1_000;
 const JSON: &[(&str, &str)] = &[("content-type", "application/json")];
 const NDJSON: &[(&str, &str)] = &[("content-type", "application/x-ndjson")];
 
@@ -90,10 +108,6 @@ fn what_was_acknowledged_is_there_after_a_kill_and_nothing_is_there_twice() {
     let told = told.into_inner().unwrap_or_else(PoisonError::into_inner);
     assert!(!told.is_empty(), "no kill came late enough for an answer");
     let service = Service::start(&dir);
-    for id in told.values() {
-        let shown = service.get(&format!("/v1/contributions/{id}")).expect(200).json();
-        assert_eq!(&shown["id"], id);
-    }
     // One contribution a hand-in, one entry a contribution.
     poll_until(PATIENCE, "everything to settle", || {
         let moving = ["queued", "moving", "parked"].iter().any(|state| {
@@ -103,13 +117,17 @@ fn what_was_acknowledged_is_there_after_a_kill_and_nothing_is_there_twice() {
         });
         (!moving).then_some(())
     });
+    let all = listed(&service);
+    let lost: Vec<&String> = told.values().filter(|id| !all.contains_key(*id)).collect();
+    assert!(lost.is_empty(), "{} of {} are lost: {lost:.200?}", lost.len(), told.len());
     let mut indices = BTreeMap::new();
-    for id in told.values() {
-        let shown = service.get(&format!("/v1/contributions/{id}")).expect(200).json();
+    for (id, shown) in all {
         assert_eq!(shown["state"], "settled", "{shown}");
         let index = shown["trace_index"].as_u64().expect("an index");
-        assert_eq!(indices.insert(index, id.clone()), None, "two at index {index}");
+        let other = indices.insert(index, id.clone());
+        assert_eq!(other, None, "{id} is at index {index} too");
     }
+    eprintln!("{} acknowledged over {kills} kills", told.len());
     assert_eq!(service.stop().code, 0);
     let audit = Gristmill::command().run(["audit", &dir.flag(), "--output", "json"]).expect(0);
     assert_eq!(audit.json()["ok"], json!(true));
