@@ -2,9 +2,11 @@
 
 mod journeys;
 mod node;
+mod simulate;
 
 pub use journeys::{Chosen, List, Quarantine, Receipt, ReceiptVerb, Stage, Submit, Told, Withdraw};
 pub use node::{Node, Place, SharedStore};
+pub use simulate::{Habits, Simulate, SimulatePlace, SimulateVerb};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -129,6 +131,8 @@ pub enum Command {
         #[command(subcommand)]
         verb: Workflow,
     },
+    /// Simulate contributors by the million, and prove that everything is accounted for.
+    Simulate(Box<Simulate>),
     /// A rail for tests: an HTTP server with a book of its own and faults on demand.
     SandboxRail(SandboxRail),
     /// Measures media for a node; started by the node itself.

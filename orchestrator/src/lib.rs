@@ -43,6 +43,7 @@ pub mod sandbox_rail;
 pub mod service;
 pub mod shared_store;
 pub mod show;
+pub mod simulate;
 pub mod strict_json;
 pub mod toml_file;
 pub mod trace_verify;

@@ -7,6 +7,7 @@ mod nodes;
 mod quarantine;
 mod remote;
 mod say;
+mod simulate;
 mod submit;
 
 use crate::app::{Failure, configure};
@@ -52,6 +53,7 @@ pub(crate) async fn command(command: Command, own: &[StageType]) -> Result<u8, F
         Command::Shards(args) => nodes::shards(&args).await,
         Command::Drain { node, shared } => nodes::drain(&node, &shared).await,
         Command::Serve(args) => serve(&args, own).await,
+        Command::Simulate(args) => simulate::command(&args, own).await,
         Command::Run(_) | Command::SandboxRail(_) | Command::MediaWorker => Ok(0),
     }
 }

@@ -1,0 +1,25 @@
+//! `gristmill simulate`: contributors by the million with human habits, driven against a node in an
+//! open loop; and the auditor, who proves at the end that every item is accounted for.
+//!
+//! Three parts that know nothing of each other's insides: the plan and what follows from it by pure
+//! functions ([`population`], [`schedule`], [`lines`]), the driver ([`driver`], [`measured`]), and
+//! the auditor ([`auditor`]), who reads the schedule a second time.
+
+pub mod auditor;
+pub mod breach;
+pub mod draws;
+pub mod driver;
+pub mod embedded;
+pub mod limits;
+pub mod lines;
+pub mod measured;
+pub mod plan;
+pub mod population;
+pub mod power_law;
+pub mod progress;
+pub mod public_sums;
+pub mod record;
+pub mod report;
+pub mod scan;
+pub mod schedule;
+pub mod target;

@@ -1,0 +1,281 @@
+//! The auditor: at the end of every simulation, and whenever it is asked again, it holds what was
+//! handed in against what a stopped node has. It reads the schedule a second time instead of trusting
+//! what the driver counted, and every row, entry and line of the rail's book.
+
+use super::breach::Breach;
+use super::limits::{BREACHES_MAX, IDS_PAGE};
+use super::public_sums::{self, PublicSums};
+use super::record::Record;
+use super::scan::{self, Scan, Sum, Tally};
+use super::schedule::{Act, Schedule};
+use crate::audit::{self, RailSource, Sources, Verdict};
+use crate::opened::Opened;
+use gristmill_actors::ports::{ShardStore, StoreError};
+use gristmill_workflows::id::{ContributionId, IdKey, ShardId};
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::time::Instant;
+
+/// Why there is no verdict.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Rows.
+    #[error(transparent)]
+    Scan(#[from] scan::Error),
+    /// The audit of the invariants.
+    #[error(transparent)]
+    Audit(#[from] audit::Error),
+    /// The public log.
+    #[error(transparent)]
+    Log(#[from] gristmill_trace::verify::Error),
+    /// A thread ended.
+    #[error("the auditor ended: {0}")]
+    Task(#[from] tokio::task::JoinError),
+}
+
+/// How many journeys of its store a node said that ended: settled, and rejected or withdrawn.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct NodeSaid {
+    /// When it started.
+    pub before: (u64, u64),
+    /// When it stopped.
+    pub after: (u64, u64),
+    /// What its metrics counted in between.
+    pub counted: (u64, u64),
+}
+
+/// A program's accepted contributions by the store and by the public log.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct ProgramSums {
+    /// By the journeys in the store.
+    pub store: Sum,
+    /// By the entries of the log.
+    pub log: Sum,
+}
+
+/// The verdict.
+#[derive(Debug, Serialize)]
+pub struct Audited {
+    /// Nothing is broken.
+    pub ok: bool,
+    /// Contributions that became durable.
+    pub submitted: u64,
+    /// Where they stand.
+    pub tally: Tally,
+    /// Why those that were rejected were.
+    pub reasons: BTreeMap<String, u64>,
+    /// Sums by program.
+    pub programs: BTreeMap<String, ProgramSums>,
+    /// Entries of the log, all of them verified.
+    pub entries: u64,
+    /// What is broken, beside the invariants.
+    pub breaches: Vec<Breach>,
+    /// The audit of the invariants.
+    pub invariants: Verdict,
+    /// How long all of it took.
+    pub seconds: f64,
+}
+
+/// Holds a record against a data directory that no node runs on. The times of settled
+/// contributions come with it.
+///
+/// # Errors
+/// [`Error`] when something cannot be read at all.
+pub async fn audit(
+    opened: &Opened,
+    record: &Record,
+    rail: Option<&str>,
+    node: Option<NodeSaid>,
+) -> Result<(Audited, scan::Times), Error> {
+    let began = Instant::now();
+    let store = &*opened.store;
+    let Scan { tally, reasons, programs, finished, times, mut breaches } =
+        scan::scan(store, &record.plan).await?;
+    let found = replay(store, opened.dir.id_key(), record, &mut breaches).await?;
+    equation(record, &tally, &found, &mut breaches);
+    if let Some(said) = node {
+        metrics(said, finished, &mut breaches);
+    }
+    let (folder, verifier) = (opened.trace.clone(), opened.dir.trace_key().verifier().clone());
+    let read = tokio::task::spawn_blocking(move || public_sums::read(&folder, &verifier));
+    let PublicSums { programs: public, entries, breaches: wrong } = read.await??;
+    breaches.extend(wrong);
+    let programs = compare(&programs, &public, &mut breaches);
+    if let Some(driven) = &record.driven {
+        breaches.extend(driven.breaches.iter().cloned());
+    }
+    let book = || RailSource::Folder(opened.dir.rail());
+    let sources = Sources {
+        store,
+        id_key: opened.dir.id_key(),
+        verifier: opened.dir.trace_key().verifier(),
+        trace: opened.trace.clone(),
+        rail: rail.map_or_else(book, |url| RailSource::Url(url.to_owned())),
+        report: opened.dir.report(),
+    };
+    let invariants = audit::audit(&sources).await?;
+    let audited = Audited {
+        ok: breaches.is_empty() && invariants.ok,
+        submitted: record.counts.submitted,
+        tally,
+        reasons,
+        programs,
+        entries,
+        breaches,
+        invariants,
+        seconds: began.elapsed().as_secs_f64(),
+    };
+    Ok((audited, times))
+}
+
+/// What the schedule's contributions are known as.
+struct Found {
+    /// Contributions of the schedule that the store knows.
+    known: u64,
+    /// Among them those that the driver gave up: their last answer was lost.
+    given_up: u64,
+}
+
+/// Asks the store for every contribution of the schedule.
+async fn replay(
+    store: &dyn ShardStore,
+    key: &IdKey,
+    record: &Record,
+    breaches: &mut Vec<Breach>,
+) -> Result<Found, StoreError> {
+    let Some(driven) = &record.driven else { return Ok(Found { known: 0, given_up: 0 }) };
+    let given_up: HashSet<(u64, u32)> = driven.given_up.iter().copied().collect();
+    let mut found = Found { known: 0, given_up: 0 };
+    let mut page = Vec::with_capacity(IDS_PAGE);
+    let events = usize::try_from(driven.events).unwrap_or(usize::MAX);
+    let mut missing = Vec::new();
+    for event in Schedule::new(&record.plan).take(events) {
+        let Act::Contribution(nth) = event.act else { continue };
+        let name = record.plan.name(event.contributor);
+        let id = key.contribution(&name, &nth.to_string());
+        page.push((id, given_up.contains(&(event.contributor, nth))));
+        if page.len() == IDS_PAGE {
+            ask(store, &page, &mut found, &mut missing).await?;
+            page.clear();
+        }
+    }
+    ask(store, &page, &mut found, &mut missing).await?;
+    for id in missing.into_iter().take(BREACHES_MAX) {
+        let sentence = "was handed in and taken, and the store does not know it";
+        breaches.push(Breach::new("accounted", id.to_string(), sentence));
+    }
+    Ok(found)
+}
+
+async fn ask(
+    store: &dyn ShardStore,
+    page: &[(ContributionId, bool)],
+    found: &mut Found,
+    missing: &mut Vec<ContributionId>,
+) -> Result<(), StoreError> {
+    let mut by_shard: BTreeMap<ShardId, Vec<&(ContributionId, bool)>> = BTreeMap::new();
+    for one in page {
+        by_shard.entry(one.0.bucket.shard(store.shards())).or_default().push(one);
+    }
+    for (shard, ids) in by_shard {
+        let macs = ids.iter().map(|(id, _)| id.mac).collect();
+        for ((id, given_up), known) in ids.into_iter().zip(store.find(shard, macs).await?) {
+            match known {
+                Some(_) => {
+                    found.known += 1;
+                    found.given_up += u64::from(*given_up);
+                }
+                None if !given_up && missing.len() < BREACHES_MAX => missing.push(*id),
+                None => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Submitted = settled + rejected + withdrawn + quarantined + in flight, twice: by what the driver
+/// was told, and by what the schedule says was handed in.
+fn equation(record: &Record, tally: &Tally, found: &Found, breaches: &mut Vec<Breach>) {
+    let (total, submitted) = (tally.total(), record.counts.submitted + found.given_up);
+    if submitted != total {
+        let sentence = format!("{submitted} were taken, and {total} stand in the store");
+        breaches.push(Breach::new("accounted", record.plan.run.clone(), sentence));
+    }
+    if found.known != total {
+        let sentence = format!(
+            "{} of the schedule are known to the store, and {total} stand in it",
+            found.known
+        );
+        breaches.push(Breach::new("accounted", record.plan.run.clone(), sentence));
+    }
+}
+
+/// What the node said of itself equals what its store holds.
+fn metrics(said: NodeSaid, finished: (u64, u64), breaches: &mut Vec<Breach>) {
+    let mut hold = |id: &str, said: u64, is: u64| {
+        if said != is {
+            let sentence = format!("says {said}, and the store holds {is}");
+            breaches.push(Breach::new("metrics", id, sentence));
+        }
+    };
+    let NodeSaid { before, after, counted } = said;
+    hold("settled", after.0, finished.0);
+    hold("rejected or withdrawn", after.1, finished.1);
+    hold("journeys_finished_total settled", before.0 + counted.0, finished.0);
+    hold("journeys_finished_total others", before.1 + counted.1, finished.1);
+}
+
+/// Entries that the log has not published yet stand in the store first: with a node at rest there
+/// are none.
+fn compare(
+    store: &BTreeMap<String, Sum>,
+    log: &BTreeMap<String, Sum>,
+    breaches: &mut Vec<Breach>,
+) -> BTreeMap<String, ProgramSums> {
+    let names: BTreeSet<&String> = store.keys().chain(log.keys()).collect();
+    let mut programs = BTreeMap::new();
+    for name in names {
+        let of = |sums: &BTreeMap<String, Sum>| sums.get(name).copied().unwrap_or_default();
+        let sums = ProgramSums { store: of(store), log: of(log) };
+        if sums.store != sums.log {
+            let sentence = format!(
+                "{} accepted for {} by the store, {} for {} by the log",
+                sums.store.count, sums.store.micro, sums.log.count, sums.log.micro
+            );
+            breaches.push(Breach::new("programs", name.clone(), sentence));
+        }
+        programs.insert(name.clone(), sums);
+    }
+    programs
+}
+
+impl Audited {
+    /// The verdict for people.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        let Tally { settled, rejected, withdrawn, quarantined, in_flight } = self.tally;
+        let mut lines = vec![format!(
+            "submitted {} = settled {settled} + rejected {rejected} + withdrawn {withdrawn} + \
+             quarantined {quarantined} + in flight {in_flight}",
+            self.submitted
+        )];
+        lines.extend(self.reasons.iter().map(|(reason, count)| format!("  {reason} {count}")));
+        for (program, sums) in &self.programs {
+            let (whole, rest) = (sums.log.micro / 1_000_000, sums.log.micro % 1_000_000);
+            lines.push(format!(
+                "program {program}: {} accepted, {whole}.{rest:06} by the log, {} entries in all",
+                sums.log.count, self.entries
+            ));
+        }
+        lines.extend(self.invariants.lines());
+        for Breach { check, id, sentence } in &self.breaches {
+            lines.push(format!("BREACH {check}: {id} {sentence}"));
+        }
+        let word = if self.ok { "everything is accounted for" } else { "NOT accounted for" };
+        lines.push(format!("auditor: {word}, in {:.1} s", self.seconds));
+        lines
+    }
+}

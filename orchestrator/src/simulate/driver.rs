@@ -1,0 +1,234 @@
+//! The driver: hands a schedule in at its intended moments, whatever the node answers.
+//!
+//! What one contributor does goes through one lane in its order. A lane takes what waits, in one call,
+//! and the next call when that one is answered. If the node falls behind, lanes fill, the schedule
+//! is late, and the latency of every late line says so.
+
+use super::breach::Breach;
+use super::limits::{
+    BATCH_LINES, BREACHES_MAX, GIVE_UP_AFTER, GIVEN_UP_MAX, LANE_LINES, LANES, TRY_AGAIN_AFTER,
+};
+use super::lines::Lines;
+use super::measured::Measured;
+use super::plan::Plan;
+use super::schedule::{Act, Event, Schedule};
+use super::target::{Target, Told};
+use serde::{Deserialize, Serialize};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+/// A wait shorter than the clock's step is none.
+const STEP: Duration = Duration::from_micros(500);
+
+/// What was handed in.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Driven {
+    /// Events of the schedule, from its start.
+    pub events: u64,
+    /// Contributions that were given up: contributor and number.
+    pub given_up: Vec<(u64, u32)>,
+    /// Answers that should not be.
+    pub breaches: Vec<Breach>,
+    /// It was told to stop before the end of the schedule.
+    pub interrupted: bool,
+}
+
+/// Hands a schedule in.
+#[derive(Debug)]
+pub struct Driver {
+    plan: Plan,
+    target: Target,
+    lines: Lines,
+    start: Instant,
+    measured: Mutex<Measured>,
+    driven: Mutex<Driven>,
+    late_us: AtomicU64,
+}
+
+/// A line that has no answer yet.
+struct Waiting {
+    event: Event,
+    first_try: Option<Instant>,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Driver {
+    /// A driver whose schedule begins now.
+    #[must_use]
+    pub fn new(plan: Plan, target: Target, lines: Lines, measured: Measured) -> Self {
+        Self {
+            plan,
+            target,
+            lines,
+            start: Instant::now(),
+            measured: Mutex::new(measured),
+            driven: Mutex::default(),
+            late_us: AtomicU64::new(0),
+        }
+    }
+
+    /// Time since the start, in microseconds.
+    #[must_use]
+    pub fn now_us(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    /// How late the schedule is, in milliseconds.
+    #[must_use]
+    pub fn late_ms(&self) -> u64 {
+        self.late_us.load(Ordering::Relaxed) / 1000
+    }
+
+    /// What is measured.
+    pub fn measured(&self) -> MutexGuard<'_, Measured> {
+        locked(&self.measured)
+    }
+
+    /// Hands everything in, or until it is told to stop; returns when every line has its answer.
+    pub async fn drive(self: &Arc<Self>, mut stop: watch::Receiver<bool>) -> Driven {
+        let mut tasks = JoinSet::new();
+        let mut lanes = Vec::with_capacity(LANES);
+        for _ in 0..LANES {
+            let (sender, events) = mpsc::channel(LANE_LINES);
+            let driver = self.clone();
+            tasks.spawn(async move { driver.lane(events).await });
+            lanes.push(sender);
+        }
+        let (mut events, mut interrupted) = (0, false);
+        for event in Schedule::new(&self.plan) {
+            let due = self.start + Duration::from_micros(event.at);
+            let now = Instant::now();
+            self.late_us.store(micros(now.saturating_duration_since(due)), Ordering::Relaxed);
+            if due > now + STEP {
+                tokio::select! {
+                    biased;
+                    _ = stop.wait_for(|stop| *stop) => interrupted = true,
+                    () = tokio::time::sleep_until(due) => {}
+                }
+            }
+            if interrupted || *stop.borrow() {
+                interrupted = true;
+                break;
+            }
+            self.measured().intended(event.at);
+            let lane = usize::try_from(event.contributor % LANES as u64).unwrap_or(0);
+            if lanes[lane].send(event).await.is_err() {
+                break;
+            }
+            events += 1;
+        }
+        drop(lanes);
+        while let Some(ended) = tasks.join_next().await {
+            if let Err(error) = ended {
+                tracing::error!(%error, "a lane of the simulation ended");
+            }
+        }
+        let driven = std::mem::take(&mut *locked(&self.driven));
+        Driven { events, interrupted, ..driven }
+    }
+
+    async fn lane(&self, mut events: mpsc::Receiver<Event>) {
+        let mut waiting: Vec<Waiting> = Vec::with_capacity(BATCH_LINES);
+        loop {
+            if waiting.is_empty() {
+                let Some(event) = events.recv().await else { return };
+                waiting.push(Waiting { event, first_try: None });
+            }
+            while waiting.len() < BATCH_LINES
+                && let Ok(event) = events.try_recv()
+            {
+                waiting.push(Waiting { event, first_try: None });
+            }
+            let lines: Vec<String> =
+                waiting.iter().map(|one| self.lines.line(&one.event)).collect();
+            let sent = Instant::now();
+            let told = self.target.hand_in(&lines).await;
+            waiting = self.record(waiting, told, sent);
+            if !waiting.is_empty() {
+                tokio::time::sleep(TRY_AGAIN_AFTER).await;
+            }
+        }
+    }
+
+    /// Notes answers; lines that are to be handed in again come back, in their order.
+    fn record(&self, lines: Vec<Waiting>, told: Vec<Told>, sent: Instant) -> Vec<Waiting> {
+        let now = self.now_us();
+        let mut again = Vec::new();
+        let mut measured = self.measured();
+        for (mut one, told) in lines.into_iter().zip(told) {
+            let at = one.event.at;
+            match told {
+                Told::Refused { code, retryable: true } => {
+                    measured.refused(&code, now);
+                    let first = *one.first_try.get_or_insert(sent);
+                    if first.elapsed() < GIVE_UP_AFTER {
+                        measured.counts.retried += 1;
+                        again.push(one);
+                    } else {
+                        measured.counts.given_up += 1;
+                        self.give_up(&one.event);
+                    }
+                }
+                told => {
+                    measured.answered(at, now);
+                    self.judge(&one.event, told, &mut measured);
+                }
+            }
+        }
+        again
+    }
+
+    fn give_up(&self, event: &Event) {
+        let Act::Contribution(nth) = event.act else { return };
+        let mut driven = locked(&self.driven);
+        if driven.given_up.len() < GIVEN_UP_MAX {
+            driven.given_up.push((event.contributor, nth));
+        }
+    }
+
+    fn judge(&self, event: &Event, told: Told, measured: &mut Measured) {
+        let counts = &mut measured.counts;
+        match (event.act, told) {
+            (Act::Consent, Told::Taken) => counts.consents += 1,
+            (Act::Withdraw, Told::Taken) => counts.withdrawals += 1,
+            (Act::Contribution(_), Told::Taken) => counts.submitted += 1,
+            (Act::Duplicate(_), Told::Taken) => counts.duplicates += 1,
+            (Act::Conflict(_), Told::Refused { code, .. }) if code == "idempotency_key_reused" => {
+                counts.conflicts += 1;
+            }
+            (Act::Poison(_), Told::Refused { .. }) => counts.poison += 1,
+            (Act::Conflict(nth), Told::Taken) => {
+                self.breach(event, Some(nth), "was taken with another body under a used key");
+            }
+            (Act::Poison(_), Told::Taken) => {
+                self.breach(event, None, "had a line taken that must be refused");
+            }
+            (Act::Contribution(nth) | Act::Duplicate(nth), Told::Refused { code, .. }) => {
+                self.breach(event, Some(nth), &format!("was refused for good: {code}"));
+            }
+            (_, Told::Refused { code, .. }) => {
+                self.breach(event, None, &format!("was refused for good: {code}"));
+            }
+        }
+    }
+
+    fn breach(&self, event: &Event, nth: Option<u32>, sentence: &str) {
+        let name = self.plan.name(event.contributor);
+        let id = nth.map_or_else(|| name.clone(), |nth| format!("{name}/{nth}"));
+        let mut driven = locked(&self.driven);
+        if driven.breaches.len() < BREACHES_MAX {
+            driven.breaches.push(Breach::new("answers", id, sentence));
+        }
+    }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,214 @@
+//! What a simulation measures while it drives. Latency counts from the intended start: a line that
+//! waited for its turn has waited for the node (no coordinated omission).
+
+use super::limits::{INTERVALS, INTERVALS_MAX, LATENCY_US_MAX};
+use super::plan::Plan;
+use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Three significant digits.
+const DIGITS: u8 = 3;
+
+/// A latency histogram in microseconds, or none if its numbers are out of bounds.
+///
+/// # Errors
+/// Never with the constants above.
+pub fn histogram() -> Result<Histogram<u64>, hdrhistogram::CreationError> {
+    Histogram::new_with_bounds(1, LATENCY_US_MAX, DIGITS)
+}
+
+/// Percentiles in microseconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Percentiles {
+    /// How many were measured.
+    pub count: u64,
+    /// Half took at most this.
+    pub p50: u64,
+    /// 90 of 100.
+    pub p90: u64,
+    /// 99 of 100.
+    pub p99: u64,
+    /// 999 of 1000.
+    pub p999: u64,
+    /// The longest.
+    pub max: u64,
+}
+
+impl Percentiles {
+    /// Of a histogram.
+    #[must_use]
+    pub fn of(histogram: &Histogram<u64>) -> Self {
+        let at = |quantile| histogram.value_at_quantile(quantile);
+        Self {
+            count: histogram.len(),
+            p50: at(0.5),
+            p90: at(0.9),
+            p99: at(0.99),
+            p999: at(0.999),
+            max: histogram.max(),
+        }
+    }
+}
+
+/// One interval of a run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Interval {
+    /// Lines that were intended in it.
+    pub intended: u64,
+    /// Lines that were answered for good in it.
+    pub answered: u64,
+    /// Answers in it that said to come again later.
+    pub refused: u64,
+    /// Latency of the lines answered in it.
+    pub latency: Percentiles,
+    /// How late the schedule was at its end, in milliseconds.
+    pub late_ms: u64,
+    /// Journeys under way in the node at its end.
+    pub under_way: u64,
+}
+
+/// What lines came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Contributions made durable: distinct keys.
+    pub submitted: u64,
+    /// Consents made durable.
+    pub consents: u64,
+    /// Withdrawals made durable.
+    pub withdrawals: u64,
+    /// Repeats recognised.
+    pub duplicates: u64,
+    /// Second bodies of a key refused.
+    pub conflicts: u64,
+    /// Lines refused as they had to be.
+    pub poison: u64,
+    /// Answers that said to come again later, by code. Their lines were handed in again.
+    pub refused: BTreeMap<String, u64>,
+    /// Lines handed in again.
+    pub retried: u64,
+    /// Lines given up.
+    pub given_up: u64,
+}
+
+/// Everything measured.
+#[derive(Debug)]
+pub struct Measured {
+    /// What lines came to.
+    pub counts: Counts,
+    /// From the intended start to the answer, all lines, microseconds.
+    pub latency: Histogram<u64>,
+    interval_ms: u64,
+    intervals: Vec<Interval>,
+    /// The latency of the interval under way.
+    current: (usize, Histogram<u64>),
+}
+
+impl Measured {
+    /// Nothing measured yet.
+    ///
+    /// # Errors
+    /// Never, see [`histogram`].
+    pub fn new(plan: &Plan) -> Result<Self, hdrhistogram::CreationError> {
+        let seconds = (plan.expected_seconds() / INTERVALS as f64).ceil().max(1.0);
+        let (latency, current) = (histogram()?, (0, histogram()?));
+        let interval_ms = seconds as u64 * 1000;
+        Ok(Self { counts: Counts::default(), latency, interval_ms, intervals: Vec::new(), current })
+    }
+
+    /// How long an interval is, in milliseconds.
+    #[must_use]
+    pub fn interval_ms(&self) -> u64 {
+        self.interval_ms
+    }
+
+    fn place(&mut self, at_us: u64) -> usize {
+        let place = usize::try_from(at_us / 1000 / self.interval_ms).unwrap_or(usize::MAX);
+        let place = place.min(INTERVALS_MAX - 1);
+        if self.intervals.len() <= place {
+            self.intervals.resize(place + 1, Interval::default());
+        }
+        place
+    }
+
+    /// A line is intended at this moment, in microseconds since the start.
+    pub fn intended(&mut self, at_us: u64) {
+        let place = self.place(at_us);
+        self.intervals[place].intended += 1;
+    }
+
+    /// A line that was intended at one moment got its answer at another.
+    pub fn answered(&mut self, intended_us: u64, now_us: u64) {
+        let place = self.place(now_us);
+        if place != self.current.0 {
+            self.close();
+            self.current.0 = place;
+        }
+        self.intervals[place].answered += 1;
+        let took = now_us.saturating_sub(intended_us).max(1);
+        self.latency.saturating_record(took);
+        self.current.1.saturating_record(took);
+    }
+
+    /// An answer said to come again later.
+    pub fn refused(&mut self, code: &str, now_us: u64) {
+        let place = self.place(now_us);
+        self.intervals[place].refused += 1;
+        match self.counts.refused.get_mut(code) {
+            Some(count) => *count += 1,
+            None => drop(self.counts.refused.insert(code.to_owned(), 1)),
+        }
+    }
+
+    /// How it stands at this moment.
+    pub fn stands(&mut self, now_us: u64, late_ms: u64, under_way: u64) {
+        let place = self.place(now_us);
+        let interval = &mut self.intervals[place];
+        (interval.late_ms, interval.under_way) = (late_ms, under_way);
+    }
+
+    fn close(&mut self) {
+        let (place, histogram) = &mut self.current;
+        if let Some(interval) = self.intervals.get_mut(*place) {
+            interval.latency = Percentiles::of(histogram);
+        }
+        histogram.reset();
+    }
+
+    /// Percentiles of the interval under way.
+    #[must_use]
+    pub fn lately(&self) -> Percentiles {
+        Percentiles::of(&self.current.1)
+    }
+
+    /// Every interval, the last one closed.
+    pub fn intervals(&mut self) -> &[Interval] {
+        self.close();
+        &self.intervals
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::plan::tests::plan;
+    use super::*;
+
+    #[test]
+    fn latency_counts_from_the_intended_start_in_the_interval_of_the_answer() {
+        let mut measured = Measured::new(&plan(10, 1.0)).unwrap();
+        measured.intended(100_000);
+        measured.intended(200_000);
+        measured.answered(100_000, 150_000);
+        measured.answered(200_000, 2_200_000);
+        measured.refused("inbox_full", 1_500_000);
+        measured.stands(2_300_000, 7, 8);
+        let max = measured.latency.max();
+        assert!((1_999_000..2_003_000).contains(&max), "{max}");
+        let intervals = measured.intervals();
+        let seen: Vec<_> =
+            intervals.iter().map(|one| (one.intended, one.answered, one.refused)).collect();
+        assert_eq!(seen, [(2, 1, 0), (0, 0, 1), (0, 1, 0)]);
+        assert_eq!((intervals[0].latency.count, intervals[2].latency.count), (1, 1));
+        assert_eq!((intervals[2].late_ms, intervals[2].under_way), (7, 8));
+    }
+}

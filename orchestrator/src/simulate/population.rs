@@ -1,0 +1,175 @@
+//! The population: who the contributors are and what each of them does, derived from the seed by
+//! index. Nothing is kept of anybody.
+
+use super::draws::Draws;
+use super::power_law::{Counts, PowerLaw};
+use serde::{Deserialize, Serialize};
+
+/// Streams of draws, so that one habit does not change another.
+const HABITS: u64 = 1;
+const ITEMS: u64 = 2;
+
+/// How often people do what, each from 0 to 1.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Shares {
+    /// Contributors who hand in without having given consent.
+    pub no_consent: f64,
+    /// Contributors who take their consent back.
+    pub withdrawals: f64,
+    /// Contributions handed in a second time, byte for byte.
+    pub duplicates: f64,
+    /// Contributions whose key is used a second time with another body.
+    pub conflicts: f64,
+    /// Contributions with a line beside them that must be refused.
+    pub poison: f64,
+}
+
+/// When consent is taken back; the three are equally frequent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Withdrawal {
+    /// After it was given, before the first contribution.
+    Before,
+    /// Within a moment of the first contribution, while it may be moving.
+    Moving,
+    /// When the contributor has handed everything in: some of it is logged or paid.
+    After,
+}
+
+/// What is wrong with a line that must be refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Poison {
+    /// It breaks off.
+    Malformed,
+    /// It has a field that no contribution has.
+    UnknownField,
+    /// It names a task that the program does not have.
+    UnknownTask,
+    /// Its contributor holds a control character.
+    ControlCharacter,
+}
+
+/// One contributor's habits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Contributor {
+    /// Contributions, at least 1.
+    pub contributions: u32,
+    /// Gives consent first.
+    pub consents: bool,
+    /// Takes it back.
+    pub withdraws: Option<Withdrawal>,
+}
+
+/// What else comes with one contribution.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Beside {
+    /// It is handed in a second time.
+    pub duplicate: bool,
+    /// Its key is used a second time.
+    pub conflict: bool,
+    /// A line that must be refused.
+    pub poison: Option<Poison>,
+}
+
+/// Everybody, as a function of their index.
+#[derive(Debug, Clone)]
+pub struct Population {
+    seed: u64,
+    shares: Shares,
+    counts: Counts,
+}
+
+impl Population {
+    /// Of a seed.
+    #[must_use]
+    pub fn new(seed: u64, shares: Shares, law: &PowerLaw) -> Self {
+        Self { seed, shares, counts: Counts::new(law) }
+    }
+
+    /// The seed it is derived from.
+    #[must_use]
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// Contributions of one contributor on average.
+    #[must_use]
+    pub fn mean_contributions(&self) -> f64 {
+        self.counts.mean()
+    }
+
+    /// The contributor of an index.
+    #[must_use]
+    pub fn contributor(&self, index: u64) -> Contributor {
+        let mut draws = Draws::of(self.seed, HABITS, index);
+        let contributions = self.counts.at(draws.unit());
+        let consents = !draws.happens(self.shares.no_consent);
+        let withdraws = draws.happens(self.shares.withdrawals);
+        let when = match draws.bits() % 3 {
+            0 => Withdrawal::Before,
+            1 => Withdrawal::Moving,
+            _ => Withdrawal::After,
+        };
+        Contributor { contributions, consents, withdraws: (consents && withdraws).then_some(when) }
+    }
+
+    /// What comes with one contribution of a contributor, counted from 0.
+    #[must_use]
+    pub fn beside(&self, index: u64, nth: u32) -> Beside {
+        let mut draws = Draws::of(self.seed, ITEMS + u64::from(nth), index);
+        let duplicate = draws.happens(self.shares.duplicates);
+        let conflict = draws.happens(self.shares.conflicts);
+        let poisoned = draws.happens(self.shares.poison);
+        let poison = match draws.bits() % 4 {
+            0 => Poison::Malformed,
+            1 => Poison::UnknownField,
+            2 => Poison::UnknownTask,
+            _ => Poison::ControlCharacter,
+        };
+        Beside { duplicate, conflict, poison: poisoned.then_some(poison) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LAW: PowerLaw = PowerLaw { exponent: 2.0, cutoff: 200.0, max: 1000 };
+    const SHARES: Shares = Shares {
+        no_consent: 0.1,
+        withdrawals: 0.3,
+        duplicates: 0.05,
+        conflicts: 0.02,
+        poison: 0.01,
+    };
+
+    #[test]
+    fn a_contributor_is_the_same_whenever_it_is_asked_for() {
+        let (one, two) = (Population::new(5, SHARES, &LAW), Population::new(5, SHARES, &LAW));
+        let backwards: Vec<Contributor> = (0..1000).rev().map(|n| two.contributor(n)).collect();
+        let forwards: Vec<Contributor> = (0..1000).map(|n| one.contributor(n)).collect();
+        assert!(forwards.iter().eq(backwards.iter().rev()));
+        let other = Population::new(6, SHARES, &LAW);
+        assert!((0..1000).any(|n| other.contributor(n) != one.contributor(n)));
+    }
+
+    #[test]
+    fn habits_come_in_their_shares() {
+        let population = Population::new(9, SHARES, &LAW);
+        let all: Vec<Contributor> = (0..100_000).map(|n| population.contributor(n)).collect();
+        let share = |count: usize| count as f64 / 100_000.0;
+        let without = share(all.iter().filter(|one| !one.consents).count());
+        assert!((without - 0.1).abs() < 0.01, "{without}");
+        // Only who gave consent takes it back.
+        let withdrawn = share(all.iter().filter(|one| one.withdraws.is_some()).count());
+        assert!((withdrawn - 0.27).abs() < 0.01, "{withdrawn}");
+        for when in [Withdrawal::Before, Withdrawal::Moving, Withdrawal::After] {
+            let third = share(all.iter().filter(|one| one.withdraws == Some(when)).count());
+            assert!((third - 0.09).abs() < 0.01, "{when:?}: {third}");
+        }
+        let beside: Vec<Beside> = (0..100_000).map(|n| population.beside(n, 0)).collect();
+        let duplicates = share(beside.iter().filter(|one| one.duplicate).count());
+        assert!((duplicates - 0.05).abs() < 0.005, "{duplicates}");
+        let poison = share(beside.iter().filter(|one| one.poison.is_some()).count());
+        assert!((poison - 0.01).abs() < 0.003, "{poison}");
+    }
+}

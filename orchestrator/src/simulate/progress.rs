@@ -1,0 +1,60 @@
+//! Live progress of a simulation on standard error, and the samples of its intervals.
+
+use super::driver::Driver;
+use crate::run::say;
+use std::io::{IsTerminal, Write};
+use std::time::Duration;
+
+/// How often it is sampled.
+const EVERY: Duration = Duration::from_millis(500);
+/// Samples between two plain lines.
+const PLAIN: u32 = 10;
+
+/// Where a node stands.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Standing {
+    /// Journeys that settled since the start.
+    pub settled: u64,
+    /// Journeys that were rejected or withdrawn since the start.
+    pub refused: u64,
+}
+
+/// Samples and shows until it is dropped.
+pub async fn show(driver: &Driver, standing: impl Fn() -> Option<Standing>) {
+    let terminal = std::io::stderr().is_terminal();
+    let mut samples = 0u32;
+    loop {
+        tokio::time::sleep(EVERY).await;
+        samples = samples.wrapping_add(1);
+        let (now, late, standing) = (driver.now_us(), driver.late_ms(), standing());
+        let line = {
+            let mut measured = driver.measured();
+            let submitted = measured.counts.submitted;
+            let finished = standing.map(|standing| standing.settled + standing.refused);
+            let under_way = finished.map_or(0, |finished| submitted.saturating_sub(finished));
+            measured.stands(now, late, under_way);
+            let (lately, counts) = (measured.lately(), &measured.counts);
+            let told = standing.map_or_else(String::new, |standing| {
+                let Standing { settled, refused } = standing;
+                format!(" · settled {settled} · refused {refused} · under way {under_way}")
+            });
+            let rate = submitted as f64 / (now as f64 / 1e6).max(0.001);
+            format!(
+                "{} s · submitted {submitted} · {rate:.0}/s{told} · late {late} ms · p50/p99 \
+                 {:.1}/{:.1} ms · again later {}",
+                now / 1_000_000,
+                lately.p50 as f64 / 1e3,
+                lately.p99 as f64 / 1e3,
+                counts.refused.values().sum::<u64>()
+            )
+        };
+        if terminal {
+            let mut out = std::io::stderr().lock();
+            if write!(out, "\r\x1b[K{line}").and_then(|()| out.flush()).is_err() {
+                tracing::debug!("standard error is closed");
+            }
+        } else if samples.is_multiple_of(PLAIN) {
+            say(&line);
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! The report of a simulation: what was asked for, what was reached, and the auditor's verdict.
+
+use super::auditor::Audited;
+use super::driver::Driven;
+use super::measured::{Counts, Interval, Measured, Percentiles};
+use super::plan::Plan;
+use super::scan::Times;
+use serde::Serialize;
+
+/// Where the time of settled contributions went, in microseconds.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Latencies {
+    /// From the intended start of a line to its answer, all lines.
+    pub answered: Percentiles,
+    /// From the intended start of a contribution to its end.
+    pub settled: Percentiles,
+    /// Of that: until the node took it.
+    pub intake: Percentiles,
+    /// Until its acceptance.
+    pub acceptance: Percentiles,
+    /// Until its end.
+    pub settlement: Percentiles,
+}
+
+/// The report.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// The auditor's verdict in short.
+    pub ok: bool,
+    /// The version of the program.
+    pub version: &'static str,
+    /// What everything follows from.
+    pub plan: Plan,
+    /// What was driven: `embedded`.
+    pub target: String,
+    /// Seconds until every line had its answer.
+    pub drove_seconds: f64,
+    /// Seconds until the node was at rest.
+    pub rested_seconds: f64,
+    /// Events of the schedule that were handed in.
+    pub events: u64,
+    /// It was told to stop early.
+    pub interrupted: bool,
+    /// Contributions settled a second until the node was at rest.
+    pub settled_rate: f64,
+    /// What lines came to.
+    pub counts: Counts,
+    /// Percentiles.
+    pub latency: Latencies,
+    /// How long an interval is, in milliseconds.
+    pub interval_ms: u64,
+    /// The run, interval by interval.
+    pub intervals: Vec<Interval>,
+    /// The auditor's verdict.
+    pub audited: Audited,
+}
+
+/// What a report is made from, beside the plan.
+#[derive(Debug)]
+pub struct Parts<'a> {
+    /// What was driven.
+    pub target: String,
+    /// What was handed in.
+    pub driven: &'a Driven,
+    /// Seconds until every line had its answer, and until the node was at rest.
+    pub seconds: (f64, f64),
+    /// What the auditor says.
+    pub audited: Audited,
+    /// Where the time went.
+    pub times: &'a Times,
+}
+
+impl Report {
+    /// Puts it together.
+    #[must_use]
+    pub fn new(plan: Plan, measured: &mut Measured, parts: Parts<'_>) -> Self {
+        let Parts { target, driven, seconds, audited, times } = parts;
+        let latency = Latencies {
+            answered: Percentiles::of(&measured.latency),
+            settled: Percentiles::of(&times.whole),
+            intake: Percentiles::of(&times.intake),
+            acceptance: Percentiles::of(&times.acceptance),
+            settlement: Percentiles::of(&times.settlement),
+        };
+        Self {
+            ok: audited.ok,
+            version: env!("CARGO_PKG_VERSION"),
+            plan,
+            target,
+            drove_seconds: seconds.0,
+            rested_seconds: seconds.1,
+            events: driven.events,
+            interrupted: driven.interrupted,
+            settled_rate: audited.tally.settled as f64 / seconds.1.max(0.001),
+            counts: measured.counts.clone(),
+            latency,
+            interval_ms: measured.interval_ms(),
+            intervals: measured.intervals().to_vec(),
+            audited,
+        }
+    }
+
+    /// The summary for people.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        let Counts { submitted, consents, withdrawals, duplicates, conflicts, poison, .. } =
+            &self.counts;
+        let refused: u64 = self.counts.refused.values().sum();
+        let mut lines = vec![
+            format!(
+                "{submitted} contributions of {} contributors in {:.1} s, intended {:.0}/s, \
+                 reached {:.0}/s; settled {:.0}/s until rest",
+                self.plan.contributors,
+                self.drove_seconds,
+                self.plan.rate,
+                *submitted as f64 / self.drove_seconds.max(0.001),
+                self.settled_rate
+            ),
+            format!(
+                "consents {consents}, withdrawals {withdrawals}, repeats {duplicates}, second \
+                 bodies refused {conflicts}, poison refused {poison}"
+            ),
+            format!(
+                "come again later {refused}, handed in again {}, given up {}",
+                self.counts.retried, self.counts.given_up
+            ),
+        ];
+        let Latencies { answered, settled, intake, acceptance, settlement } = &self.latency;
+        lines.push(format!(
+            "{:<34} {:>9} {:>9} {:>9} {:>9}",
+            "ms from", "p50", "p99", "p99.9", "max"
+        ));
+        for (what, percentiles) in [
+            ("the intended start to the answer", answered),
+            ("the intended start to settled", settled),
+            ("  the intended start to intake", intake),
+            ("  intake to acceptance", acceptance),
+            ("  acceptance to settled", settlement),
+        ] {
+            let ms = |us: u64| us as f64 / 1000.0;
+            let Percentiles { p50, p99, p999, max, .. } = percentiles;
+            lines.push(format!(
+                "{what:<34} {:>9.1} {:>9.1} {:>9.1} {:>9.1}",
+                ms(*p50),
+                ms(*p99),
+                ms(*p999),
+                ms(*max)
+            ));
+        }
+        lines.extend(self.audited.lines());
+        lines
+    }
+}

@@ -1,0 +1,255 @@
+//! Reads every row of a stopped store: what each contribution of the run came to, whether that is
+//! what its contributor's habits allow, and what each program is owed by the store.
+
+use super::breach::Breach;
+use super::limits::BREACHES_MAX;
+use super::measured::histogram;
+use super::plan::Plan;
+use super::population::{Population, Withdrawal};
+use gristmill_actors::ports::{ShardStore, StoreError};
+use gristmill_workflows::codec::decode;
+use gristmill_workflows::commit::Place;
+use gristmill_workflows::id::ShardId;
+use gristmill_workflows::inbox::{Item, Lane};
+use gristmill_workflows::journey::{EventKind, Journey, State};
+use gristmill_workflows::submission::Submission;
+use gristmill_workflows::time::Timestamp;
+use hdrhistogram::Histogram;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// Rows read in one call of the store.
+const PAGE: usize = 4_096;
+
+/// Contributions of the run by where they stand.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Tally {
+    /// Paid, logged, done.
+    pub settled: u64,
+    /// Not accepted.
+    pub rejected: u64,
+    /// Consent taken back before acceptance.
+    pub withdrawn: u64,
+    /// Waiting for an operator since something failed.
+    pub quarantined: u64,
+    /// Queued, moving, parked, or paused by an operator.
+    pub in_flight: u64,
+}
+
+impl Tally {
+    /// All of them.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.settled + self.rejected + self.withdrawn + self.quarantined + self.in_flight
+    }
+}
+
+/// What a program's accepted contributions come to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Sum {
+    /// How many.
+    pub count: u64,
+    /// Their value, in micro-units of the program's currency.
+    pub micro: u128,
+}
+
+/// Where the time of a settled contribution went, in microseconds.
+#[derive(Debug)]
+pub struct Times {
+    /// From its intended moment until the node took it.
+    pub intake: Histogram<u64>,
+    /// From there to its acceptance: consent, scoring, valuation.
+    pub acceptance: Histogram<u64>,
+    /// From there to its end: the log, the payout.
+    pub settlement: Histogram<u64>,
+    /// From its intended moment to its end.
+    pub whole: Histogram<u64>,
+}
+
+impl Times {
+    fn new() -> Result<Self, hdrhistogram::CreationError> {
+        let (intake, acceptance) = (histogram()?, histogram()?);
+        Ok(Self { intake, acceptance, settlement: histogram()?, whole: histogram()? })
+    }
+
+    /// Notes one settled journey.
+    fn note(&mut self, journey: &Journey) {
+        let submission = &journey.submission;
+        let settled = journey.timeline.iter().find(|event| event.kind == EventKind::Settled);
+        let (Some(intended), Some(accepted), Some(settled)) =
+            (submission.captured_at, &journey.accepted, settled)
+        else {
+            return;
+        };
+        let between = |from: Timestamp, to: Timestamp| to.0.saturating_sub(from.0) * 1000;
+        let parts = [
+            (&mut self.intake, intended, submission.at),
+            (&mut self.acceptance, submission.at, accepted.at),
+            (&mut self.settlement, accepted.at, settled.at),
+            (&mut self.whole, intended, settled.at),
+        ];
+        for (histogram, from, to) in parts {
+            histogram.saturating_record(between(from, to).max(1));
+        }
+    }
+}
+
+/// What the rows say.
+#[derive(Debug)]
+pub struct Scan {
+    /// Contributions of the run.
+    pub tally: Tally,
+    /// Why those that were rejected were.
+    pub reasons: BTreeMap<String, u64>,
+    /// Every program's accepted contributions, those of other runs included.
+    pub programs: BTreeMap<String, Sum>,
+    /// Journeys of the whole store that settled, and that were rejected or withdrawn.
+    pub finished: (u64, u64),
+    /// Where the time went.
+    pub times: Times,
+    /// What should not be.
+    pub breaches: Vec<Breach>,
+}
+
+/// Why rows could not be scanned.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A histogram.
+    #[error(transparent)]
+    Histogram(#[from] hdrhistogram::CreationError),
+}
+
+/// Scans a store that no node writes.
+///
+/// # Errors
+/// [`Error::Store`] when it cannot be read. Rows that do not decode are the audit's to tell.
+pub async fn scan(store: &dyn ShardStore, plan: &Plan) -> Result<Scan, Error> {
+    let scan = Scan {
+        tally: Tally::default(),
+        reasons: BTreeMap::new(),
+        programs: BTreeMap::new(),
+        finished: (0, 0),
+        times: Times::new()?,
+        breaches: Vec::new(),
+    };
+    let mut scanning = Scanning { plan, population: plan.population(), scan };
+    for shard in (0..store.shards()).map(ShardId) {
+        scanning.inbox(store, shard).await?;
+        for place in [Place::Active, Place::Finished] {
+            scanning.journeys(store, shard, place).await?;
+        }
+    }
+    Ok(scanning.scan)
+}
+
+struct Scanning<'a> {
+    plan: &'a Plan,
+    population: Population,
+    scan: Scan,
+}
+
+impl Scanning<'_> {
+    async fn inbox(&mut self, store: &dyn ShardStore, shard: ShardId) -> Result<(), StoreError> {
+        let mut after = None;
+        loop {
+            let page = store.inbox(shard, Lane::Intake, after, PAGE).await?;
+            let Some((last, _)) = page.last() else { return Ok(()) };
+            after = Some(*last);
+            for (_, bytes) in &page {
+                if let Ok(Item::Contribution(submission)) = decode::<Item>(bytes)
+                    && self.plan.index(&submission.contributor).is_some()
+                {
+                    self.scan.tally.in_flight += 1;
+                }
+            }
+        }
+    }
+
+    async fn journeys(
+        &mut self,
+        store: &dyn ShardStore,
+        shard: ShardId,
+        place: Place,
+    ) -> Result<(), StoreError> {
+        let mut after = None;
+        loop {
+            let page = store.list(shard, place, after, PAGE).await?;
+            let Some((last, _)) = page.last() else { return Ok(()) };
+            after = Some(*last);
+            for (_, bytes) in &page {
+                if let Ok(journey) = decode::<Journey>(bytes) {
+                    self.journey(&journey);
+                }
+            }
+        }
+    }
+
+    fn journey(&mut self, journey: &Journey) {
+        let submission = &*journey.submission;
+        match &journey.state {
+            State::Settled => self.scan.finished.0 += 1,
+            State::Rejected(_) | State::Withdrawn => self.scan.finished.1 += 1,
+            State::Moving | State::Parked { .. } | State::Paused { .. } => {}
+        }
+        if let (Some(_), Some((_, price))) = (&journey.accepted, &journey.price) {
+            let programs = &mut self.scan.programs;
+            let sum = match programs.get_mut(&submission.program) {
+                Some(sum) => sum,
+                None => programs.entry(submission.program.clone()).or_default(),
+            };
+            sum.count += 1;
+            sum.micro += u128::from(price.micro);
+        }
+        let Some(index) = self.plan.index(&submission.contributor) else { return };
+        self.count(&journey.state);
+        self.scan.times.note(journey);
+        if let Some(sentence) = self.odd(index, submission, journey) {
+            self.breach(&submission.id.to_string(), sentence);
+        }
+    }
+
+    fn count(&mut self, state: &State) {
+        let tally = &mut self.scan.tally;
+        match state {
+            State::Settled => tally.settled += 1,
+            State::Rejected(reason) => {
+                tally.rejected += 1;
+                *self.scan.reasons.entry(reason.as_str().to_owned()).or_default() += 1;
+            }
+            State::Withdrawn => tally.withdrawn += 1,
+            State::Paused { cause, .. } if cause.is_quarantine() => tally.quarantined += 1,
+            State::Paused { .. } | State::Moving | State::Parked { .. } => tally.in_flight += 1,
+        }
+    }
+
+    /// What is not as this contributor's habits allow.
+    fn odd(&self, index: u64, submission: &Submission, journey: &Journey) -> Option<&'static str> {
+        let who = self.population.contributor(index);
+        let nth: Option<u32> = submission.idempotency_key.parse().ok();
+        let accepted = journey.accepted.is_some();
+        let no_grant =
+            matches!(&journey.state, State::Rejected(reason) if reason.as_str() == "no_grant");
+        if nth.is_none_or(|nth| nth >= who.contributions) {
+            Some("was never handed in")
+        } else if submission.transcript.is_some() {
+            Some("stands with the second body of its key")
+        } else if !who.consents && accepted {
+            Some("was accepted without consent")
+        } else if !who.consents && journey.state.is_terminal() && !no_grant {
+            Some("was handed in without consent and ended otherwise than no_grant")
+        } else if who.withdraws == Some(Withdrawal::Before) && accepted {
+            Some("was accepted although consent was taken back before it was handed in")
+        } else {
+            None
+        }
+    }
+
+    fn breach(&mut self, id: &str, sentence: &str) {
+        if self.scan.breaches.len() < BREACHES_MAX {
+            self.scan.breaches.push(Breach::new("habits", id, sentence));
+        }
+    }
+}
