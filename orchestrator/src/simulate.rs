@@ -20,6 +20,7 @@ pub mod progress;
 pub mod public_sums;
 pub mod record;
 pub mod report;
+pub mod resources;
 pub mod scan;
 pub mod schedule;
 pub mod target;

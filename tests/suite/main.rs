@@ -22,6 +22,7 @@ mod service_codes;
 mod service_hostile;
 mod service_kills;
 mod service_roles;
+mod simulate;
 mod source;
 mod story;
 mod tidy;

@@ -9,6 +9,7 @@ use super::record::Record;
 use super::scan::{self, Scan, Sum, Tally};
 use super::schedule::{Act, Schedule};
 use crate::audit::{self, RailSource, Sources, Verdict};
+use crate::journeys;
 use crate::opened::Opened;
 use gristmill_actors::ports::{ShardStore, StoreError};
 use gristmill_workflows::id::{ContributionId, IdKey, ShardId};
@@ -95,7 +96,9 @@ pub async fn audit(
     let Scan { tally, reasons, programs, finished, times, mut breaches } =
         scan::scan(store, &record.plan).await?;
     let found = replay(store, opened.dir.id_key(), record, &mut breaches).await?;
-    equation(record, &tally, &found, &mut breaches);
+    if !equation(record, &tally, &found, &mut breaches) {
+        name_lost(store, opened.dir.id_key(), record, &mut breaches).await;
+    }
     if let Some(said) = node {
         metrics(said, finished, &mut breaches);
     }
@@ -139,6 +142,21 @@ struct Found {
     given_up: u64,
 }
 
+/// The ids of the schedule's contributions that were handed in, and whether each was given up.
+fn handed_in(key: &IdKey, record: &Record) -> impl Iterator<Item = (ContributionId, bool)> {
+    let driven = record.driven.as_ref();
+    let given_up: HashSet<(u64, u32)> =
+        driven.map(|driven| driven.given_up.iter().copied().collect()).unwrap_or_default();
+    let events = driven.map_or(0, |driven| driven.events);
+    let events = usize::try_from(events).unwrap_or(usize::MAX);
+    Schedule::new(&record.plan).take(events).filter_map(move |event| {
+        let Act::Contribution(nth) = event.act else { return None };
+        let name = record.plan.name(event.contributor);
+        let id = key.contribution(&name, &nth.to_string());
+        Some((id, given_up.contains(&(event.contributor, nth))))
+    })
+}
+
 /// Asks the store for every contribution of the schedule.
 async fn replay(
     store: &dyn ShardStore,
@@ -146,17 +164,11 @@ async fn replay(
     record: &Record,
     breaches: &mut Vec<Breach>,
 ) -> Result<Found, StoreError> {
-    let Some(driven) = &record.driven else { return Ok(Found { known: 0, given_up: 0 }) };
-    let given_up: HashSet<(u64, u32)> = driven.given_up.iter().copied().collect();
     let mut found = Found { known: 0, given_up: 0 };
     let mut page = Vec::with_capacity(IDS_PAGE);
-    let events = usize::try_from(driven.events).unwrap_or(usize::MAX);
     let mut missing = Vec::new();
-    for event in Schedule::new(&record.plan).take(events) {
-        let Act::Contribution(nth) = event.act else { continue };
-        let name = record.plan.name(event.contributor);
-        let id = key.contribution(&name, &nth.to_string());
-        page.push((id, given_up.contains(&(event.contributor, nth))));
+    for one in handed_in(key, record) {
+        page.push(one);
         if page.len() == IDS_PAGE {
             ask(store, &page, &mut found, &mut missing).await?;
             page.clear();
@@ -197,8 +209,8 @@ async fn ask(
 }
 
 /// Submitted = settled + rejected + withdrawn + quarantined + in flight, twice: by what the driver
-/// was told, and by what the schedule says was handed in.
-fn equation(record: &Record, tally: &Tally, found: &Found, breaches: &mut Vec<Breach>) {
+/// was told, and by what the schedule says was handed in. False if it does not hold.
+fn equation(record: &Record, tally: &Tally, found: &Found, breaches: &mut Vec<Breach>) -> bool {
     let (total, submitted) = (tally.total(), record.counts.submitted + found.given_up);
     if submitted != total {
         let sentence = format!("{submitted} were taken, and {total} stand in the store");
@@ -210,6 +222,34 @@ fn equation(record: &Record, tally: &Tally, found: &Found, breaches: &mut Vec<Br
             found.known
         );
         breaches.push(Breach::new("accounted", record.plan.run.clone(), sentence));
+    }
+    (submitted, found.known) == (total, total)
+}
+
+/// Which contributions the store acknowledged and has no row of. Only asked when the sums differ,
+/// since it reads every row by its id.
+async fn name_lost(
+    store: &dyn ShardStore,
+    key: &IdKey,
+    record: &Record,
+    breaches: &mut Vec<Breach>,
+) {
+    let mut named = 0;
+    let mut ids = handed_in(key, record).map(|(id, _)| id).peekable();
+    while ids.peek().is_some() && named < BREACHES_MAX {
+        let page: Vec<ContributionId> = ids.by_ref().take(IDS_PAGE).collect();
+        let found = match journeys::find(store, &page).await {
+            Ok(found) => found,
+            Err(error) => {
+                breaches.push(Breach::new("accounted", record.plan.run.clone(), error.to_string()));
+                continue;
+            }
+        };
+        for (id, _) in page.iter().zip(found).filter(|(_, found)| found.is_none()) {
+            let sentence = "was handed in and taken, and is neither queued nor a journey";
+            breaches.push(Breach::new("accounted", id.to_string(), sentence));
+            named += 1;
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use super::plan::Plan;
 use super::progress::{self, Standing};
 use super::record::{self, Record};
 use super::report::{Parts as ReportParts, Report};
+use super::resources::{Resources, bytes_under};
 use super::target::Target;
 use crate::config::Config;
 use crate::definitions;
@@ -52,6 +53,9 @@ pub enum Error {
     /// A histogram.
     #[error(transparent)]
     Histogram(#[from] hdrhistogram::CreationError),
+    /// The size of the data directory.
+    #[error("the data directory's size: {0}")]
+    Folder(std::io::Error),
     /// The node's metrics.
     #[error("the node's metrics: {0}")]
     Metrics(String),
@@ -81,6 +85,7 @@ impl Error {
             | Self::Auditor(_)
             | Self::Signals(_)
             | Self::Histogram(_)
+            | Self::Folder(_)
             | Self::Metrics(_) => 4,
         }
     }
@@ -131,7 +136,7 @@ pub async fn run(place: &Place<'_>, mut plan: Plan) -> Result<Report, Error> {
     record.write(data_dir)?;
     rest(config, &driver, &running, before, &mut interrupts).await?;
     let rested = driver.now_us();
-    let counted = counted(&running)?;
+    let (counted, resources) = (counted(&running)?, Resources::now());
     let said = NodeSaid { before, after: glance(&running), counted };
     if !running.stop(Duration::from_millis(config.node.stop_deadline_ms)).await? {
         say("the node did not end in order");
@@ -143,10 +148,14 @@ pub async fn run(place: &Place<'_>, mut plan: Plan) -> Result<Report, Error> {
         () = interrupts.next() => return Err(Error::Interrupted),
         audited = audited => audited?,
     };
+    let folder = data_dir.to_owned();
+    let bytes = tokio::task::spawn_blocking(move || bytes_under(&folder)).await;
     let parts = ReportParts {
         target: "embedded".to_owned(),
         driven: &driven,
         seconds: (drove as f64 / 1e6, rested as f64 / 1e6),
+        resources,
+        disk_bytes: bytes.map_err(auditor::Error::Task)?.map_err(Error::Folder)?,
         audited,
         times: &times,
     };

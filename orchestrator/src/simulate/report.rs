@@ -4,6 +4,7 @@ use super::auditor::Audited;
 use super::driver::Driven;
 use super::measured::{Counts, Interval, Measured, Percentiles};
 use super::plan::Plan;
+use super::resources::Resources;
 use super::scan::Times;
 use serde::Serialize;
 
@@ -51,6 +52,10 @@ pub struct Report {
     pub interval_ms: u64,
     /// The run, interval by interval.
     pub intervals: Vec<Interval>,
+    /// What this process used until the node was at rest.
+    pub resources: Resources,
+    /// Bytes of the data directory, the public log and the rail's book included.
+    pub disk_bytes: u64,
     /// The auditor's verdict.
     pub audited: Audited,
 }
@@ -64,6 +69,10 @@ pub struct Parts<'a> {
     pub driven: &'a Driven,
     /// Seconds until every line had its answer, and until the node was at rest.
     pub seconds: (f64, f64),
+    /// What this process used until the node was at rest.
+    pub resources: Resources,
+    /// Bytes of the data directory.
+    pub disk_bytes: u64,
     /// What the auditor says.
     pub audited: Audited,
     /// Where the time went.
@@ -74,7 +83,7 @@ impl Report {
     /// Puts it together.
     #[must_use]
     pub fn new(plan: Plan, measured: &mut Measured, parts: Parts<'_>) -> Self {
-        let Parts { target, driven, seconds, audited, times } = parts;
+        let Parts { target, driven, seconds, resources, disk_bytes, audited, times } = parts;
         let latency = Latencies {
             answered: Percentiles::of(&measured.latency),
             settled: Percentiles::of(&times.whole),
@@ -96,6 +105,8 @@ impl Report {
             latency,
             interval_ms: measured.interval_ms(),
             intervals: measured.intervals().to_vec(),
+            resources,
+            disk_bytes,
             audited,
         }
     }
@@ -125,6 +136,13 @@ impl Report {
                 self.counts.retried, self.counts.given_up
             ),
         ];
+        let settled = self.audited.tally.settled.max(1);
+        lines.push(format!(
+            "{:.3} ms CPU and {} bytes on disk a settled contribution; memory at most {} MiB",
+            self.resources.cpu_ms as f64 / settled as f64,
+            self.disk_bytes / settled,
+            self.resources.memory_peak_kib / 1024
+        ));
         let Latencies { answered, settled, intake, acceptance, settlement } = &self.latency;
         lines.push(format!(
             "{:<34} {:>9} {:>9} {:>9} {:>9}",

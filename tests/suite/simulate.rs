@@ -1,0 +1,128 @@
+//! The load simulator: a small population is driven and audited clean; a data directory that lost an
+//! item, a line of the rail's book or a byte of the log is not.
+
+use gristmill_tests::{DataDir, Gristmill, Output, built};
+use serde_json::Value;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+/// Everything happens within seconds, and every habit is frequent.
+const HABITS: [&str; 8] = [
+    "--session=500ms",
+    "--rate=600",
+    "--no-consent=0.05",
+    "--withdrawals=0.2",
+    "--duplicates=0.1",
+    "--conflicts=0.05",
+    "--poison=0.05",
+    "--contributions-max=50",
+];
+const DEADLINE: Duration = Duration::from_secs(120);
+
+fn simulate(dir: &DataDir, more: &[&str]) -> Output {
+    let first = ["simulate", "--embedded", &dir.flag(), "--output=json"];
+    let arguments = [&first[..], &HABITS, more].concat();
+    Gristmill::command().deadline(DEADLINE).run(arguments)
+}
+
+fn audited(data: &Path) -> Output {
+    let data = format!("--data-dir={}", data.display());
+    Gristmill::command().run(["simulate", "audit", &data, "--output=json"])
+}
+
+fn count(value: &Value) -> u64 {
+    value.as_u64().expect("a count")
+}
+
+/// The ids that a verdict names: of the simulation's own checks and of the invariants.
+fn named(verdict: &Value) -> Vec<String> {
+    let own = verdict["breaches"].as_array().expect("breaches").iter();
+    let own = own.map(|breach| breach["id"].as_str().expect("an id").to_owned());
+    let checks = verdict["invariants"]["checks"].as_array().expect("checks").iter();
+    let ids = checks.flat_map(|check| check["violations"].as_array().expect("violations"));
+    own.chain(ids.map(|id| id.as_str().expect("an id").to_owned())).collect()
+}
+
+#[test]
+fn a_small_population_is_driven_and_audited_clean_and_what_is_damaged_later_is_named() {
+    let dir = DataDir::new();
+    let file = dir.outside().join("simulated.json");
+    let report = format!("--report={}", file.display());
+    let told = simulate(&dir, &["--contributors=400", "--seed=7", &report]).expect(0).json();
+    let written: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    assert_eq!(written, told);
+    let (counts, tally) = (&told["counts"], &told["audited"]["tally"]);
+    for what in ["consents", "withdrawals", "duplicates", "conflicts", "poison"] {
+        assert!(count(&counts[what]) > 0, "{what}: {counts}");
+    }
+    assert!(["settled", "rejected"].iter().all(|what| count(&tally[*what]) > 0), "{tally}");
+    let states = ["settled", "rejected", "withdrawn", "quarantined", "in_flight"];
+    let sum: u64 = states.iter().map(|state| count(&tally[*state])).sum();
+    assert_eq!(sum, count(&counts["submitted"]));
+    let engine = &told["audited"]["programs"]["engine"];
+    assert_eq!(engine["store"], engine["log"]);
+    assert_eq!(told["latency"]["settled"]["count"], tally["settled"]);
+    // A data directory holds one simulation; the auditor can be asked again.
+    drop(simulate(&dir, &["--contributors=1"]).expect(2));
+    let again = audited(&dir.path()).expect(0).json();
+    assert_eq!(again["tally"], *tally);
+    lost(&dir);
+    rewritten(&dir);
+}
+
+/// A journey is dropped: its id is named.
+fn lost(dir: &DataDir) {
+    let list = ["list", &dir.flag(), "--state=settled", "--output=json"];
+    let settled = Gristmill::command().run(list).expect(0).json();
+    let id = settled[0]["id"].as_str().expect("an id").to_owned();
+    let copy = dir.copied();
+    let mut damage = Command::new(built("examples/damage_store"));
+    let damaged = damage.arg(copy.path()).args(["drop", &id]).output().unwrap();
+    assert!(damaged.status.success(), "{damaged:?}");
+    let verdict = audited(&copy.path()).expect(1).json();
+    assert!(named(&verdict).contains(&id), "{verdict}");
+}
+
+/// A line of the rail's book is taken away, a byte of the log is changed.
+fn rewritten(dir: &DataDir) {
+    let copy = dir.copied();
+    let book = copy.path().join("rail/book.ndjson");
+    let text = fs::read_to_string(&book).unwrap();
+    let (first, rest) = text.split_once('\n').unwrap();
+    let first: Value = serde_json::from_str(first).unwrap();
+    fs::write(&book, rest).unwrap();
+    let verdict = audited(&copy.path()).expect(1).json();
+    assert!(named(&verdict).contains(&first["key"].as_str().unwrap().to_owned()), "{verdict}");
+    let copy = dir.copied();
+    let tile = copy.path().join("trace/tile/0/000");
+    let mut bytes = fs::read(&tile).unwrap();
+    bytes[40] ^= 1;
+    fs::write(&tile, bytes).unwrap();
+    let verdict = audited(&copy.path()).expect(1).json();
+    assert!(named(&verdict).contains(&"tile/0/000".to_owned()), "{verdict}");
+}
+
+#[test]
+fn the_same_seed_hands_in_the_same() {
+    let run = || {
+        let dir = DataDir::new();
+        let told = simulate(&dir, &["--contributors=60", "--seed=3", "--run=same"]).expect(0);
+        let told = told.json();
+        (told["events"].clone(), told["counts"].clone())
+    };
+    assert_eq!(run(), run());
+}
+
+#[test]
+fn what_cannot_be_asked_for_is_told() {
+    let dir = DataDir::new();
+    for wrong in ["--contributors=0", "--contributors=30000001", "--no-consent=2", "--rate=0"] {
+        drop(Gristmill::command().run(["simulate", "--embedded", &dir.flag(), wrong]).expect(2));
+    }
+    drop(
+        Gristmill::command().run(["simulate", "--embedded", &dir.flag(), "--program=x"]).expect(2),
+    );
+    drop(audited(&dir.path()).expect(2));
+}
