@@ -130,9 +130,7 @@ impl Client {
         let mut tries = 0;
         loop {
             tries += 1;
-            let answer = tokio::time::timeout(ANSWER_TIMEOUT, self.try_call(&call)).await;
-            let answer = answer.unwrap_or_else(|_| Err(Error::Timeout { url: self.base.clone() }));
-            match answer {
+            match self.once(&call).await {
                 Err(error)
                     if tries < TRIES_MAX
                         && error.is_retryable()
@@ -143,6 +141,21 @@ impl Client {
                 answer => return answer,
             }
         }
+    }
+
+    /// A request whose answer is read whole, sent once whatever comes back.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn once(&self, call: &Call<'_>) -> Result<Bytes, Error> {
+        let answer = tokio::time::timeout(ANSWER_TIMEOUT, self.try_call(call)).await;
+        answer.unwrap_or_else(|_| Err(Error::Timeout { url: self.base.clone() }))
+    }
+
+    /// Its address, without a final slash.
+    #[must_use]
+    pub fn base(&self) -> &str {
+        &self.base
     }
 
     async fn try_call(&self, call: &Call<'_>) -> Result<Bytes, Error> {

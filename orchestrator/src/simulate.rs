@@ -7,18 +7,26 @@
 
 pub mod auditor;
 pub mod breach;
+pub mod chart;
+pub mod compare;
 pub mod draws;
 pub mod driver;
 pub mod embedded;
+pub mod fingerprint;
+pub mod habits;
+pub mod host;
 pub mod limits;
 pub mod lines;
 pub mod measured;
+pub mod page;
 pub mod plan;
 pub mod population;
 pub mod power_law;
 pub mod progress;
 pub mod public_sums;
 pub mod record;
+pub mod remote;
+pub mod remote_audit;
 pub mod report;
 pub mod resources;
 pub mod scan;

@@ -1,7 +1,7 @@
 //! The load simulator: a small population is driven and audited clean; a data directory that lost an
 //! item, a line of the rail's book or a byte of the log is not.
 
-use gristmill_tests::{DataDir, Gristmill, Output, built};
+use gristmill_tests::{DataDir, Gristmill, Output, Service, built};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
@@ -50,7 +50,12 @@ fn a_small_population_is_driven_and_audited_clean_and_what_is_damaged_later_is_n
     let dir = DataDir::new();
     let file = dir.outside().join("simulated.json");
     let report = format!("--report={}", file.display());
-    let told = simulate(&dir, &["--contributors=400", "--seed=7", &report]).expect(0).json();
+    let page = dir.outside().join("simulated.html");
+    let as_page = format!("--report={}", page.display());
+    let people = ["--contributors=400", "--seed=7", &report, &as_page];
+    let told = simulate(&dir, &people).expect(0).json();
+    looks(&fs::read_to_string(page).unwrap());
+    compared(&file);
     let written: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
     assert_eq!(written, told);
     let (counts, tally) = (&told["counts"], &told["audited"]["tally"]);
@@ -70,6 +75,34 @@ fn a_small_population_is_driven_and_audited_clean_and_what_is_damaged_later_is_n
     assert_eq!(again["tally"], *tally);
     lost(&dir);
     rewritten(&dir);
+}
+
+/// The page needs nothing else and says the verdict before anything.
+fn looks(page: &str) {
+    assert!(page.starts_with("<!doctype html>") && page.ends_with("</html>\n"));
+    for outside in ["http://", "https://", "src=", "<script", "@import"] {
+        assert!(!page.contains(outside), "{outside}");
+    }
+    let verdict = page.find("everything is accounted for").expect("a verdict");
+    assert!(verdict < page.find("<svg").expect("a chart"));
+    assert_eq!(page.matches("<svg").count(), page.matches("</svg>").count());
+    assert!(!page.contains("NaN"));
+}
+
+/// A report is as good as itself, and worse than one that settled more a second.
+fn compared(file: &Path) {
+    let mut better: Value = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
+    better["settled_rate"] = (better["settled_rate"].as_f64().unwrap() * 2.0).into();
+    let better_file = file.with_extension("better.json");
+    fs::write(&better_file, better.to_string()).unwrap();
+    let (file, better) = (file.display().to_string(), better_file.display().to_string());
+    let compare = |code, first: &str, second: &str| {
+        let verb = ["simulate", "compare", first, second, "--worse-by=10"];
+        drop(Gristmill::command().run(verb).expect(code));
+    };
+    compare(0, &file, &file);
+    compare(1, &better, &file);
+    compare(2, &file, "no-such-file.json");
 }
 
 /// A journey is dropped: its id is named.
@@ -102,6 +135,31 @@ fn rewritten(dir: &DataDir) {
     fs::write(&tile, bytes).unwrap();
     let verdict = audited(&copy.path()).expect(1).json();
     assert!(named(&verdict).contains(&"tile/0/000".to_owned()), "{verdict}");
+}
+
+#[test]
+fn a_node_behind_an_address_is_driven_and_audited_as_far_as_it_shows() {
+    let dir = DataDir::new();
+    let service = Service::start(&dir);
+    let url = format!("--url={}", service.url());
+    let run = |seed: &str| {
+        let first = ["simulate", &url, "--contributors=150", seed, "--output=json"];
+        let arguments = [&first[..], &HABITS].concat();
+        Gristmill::command().deadline(DEADLINE).run(arguments).expect(0).json()
+    };
+    // A second run finds the first one's contributions beside its own.
+    for seed in ["--seed=1", "--seed=2"] {
+        let told = run(seed);
+        let audited = &told["audited"];
+        assert!(count(&audited["tally"]["settled"]) > 0, "{audited}");
+        assert_eq!(audited["programs"]["engine"]["store"], audited["programs"]["engine"]["log"]);
+        assert!(count(&audited["samples"]["receipts"]) > 10, "{audited}");
+        assert!(count(&audited["samples"]["statements"]) > 10, "{audited}");
+    }
+    assert_eq!(service.stop().code, 0);
+    drop(Gristmill::command().run(["audit", &dir.flag()]).expect(0));
+    let gone = Gristmill::command().deadline(DEADLINE).run(["simulate", &url]);
+    assert_eq!(gone.code, 4, "{}", gone.stderr);
 }
 
 #[test]

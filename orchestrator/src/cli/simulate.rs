@@ -13,8 +13,14 @@ pub struct Simulate {
     #[command(subcommand)]
     pub verb: Option<SimulateVerb>,
     /// Drive a node in this process, over a data directory of its own.
-    #[arg(long, required = true)]
+    #[arg(long, required_unless_present = "url", conflicts_with = "url")]
     pub embedded: bool,
+    /// Drive the node that runs at this address, http://host:port.
+    #[arg(long)]
+    pub url: Option<String>,
+    /// A file with an API key for it. Default: the key itself in `GRISTMILL_API_KEY`.
+    #[arg(long, requires = "url")]
+    pub api_key_file: Option<PathBuf>,
     /// People.
     #[arg(long, default_value_t = 1_000,
         value_parser = clap::value_parser!(u64).range(1..=CONTRIBUTORS_MAX))]
@@ -38,9 +44,9 @@ pub struct Simulate {
     /// Where.
     #[command(flatten)]
     pub place: SimulatePlace,
-    /// Write the report to this file (.json).
+    /// Write the report to this file: a page if it ends in .html, else JSON. May be repeated.
     #[arg(long)]
-    pub report: Option<PathBuf>,
+    pub report: Vec<PathBuf>,
     /// How.
     #[arg(long, value_enum, default_value = "table")]
     pub output: Output,
@@ -110,6 +116,16 @@ pub enum SimulateVerb {
         /// How.
         #[arg(long, value_enum, default_value = "table")]
         output: Output,
+    },
+    /// Compare two JSON reports.
+    Compare {
+        /// The one that is compared with.
+        first: PathBuf,
+        /// The other.
+        second: PathBuf,
+        /// End with 1 if the second is worse by more than so many percent in any figure.
+        #[arg(long, value_parser = positive)]
+        worse_by: Option<f64>,
     },
 }
 

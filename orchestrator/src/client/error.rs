@@ -155,7 +155,8 @@ impl Error {
         }
     }
 
-    fn exit_code(&self) -> u8 {
+    /// The process exit code.
+    pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Url { .. } | Self::KeyFile { .. } | Self::NoKey { .. } | Self::Request { .. } => {
                 2

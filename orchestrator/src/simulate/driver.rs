@@ -62,7 +62,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Driver {
     /// A driver whose schedule begins now.
     #[must_use]
-    pub fn new(plan: Plan, target: Target, lines: Lines, measured: Measured) -> Self {
+    pub(crate) fn new(plan: Plan, target: Target, lines: Lines, measured: Measured) -> Self {
         Self {
             plan,
             target,

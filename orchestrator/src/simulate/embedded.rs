@@ -10,6 +10,7 @@ use super::record::{self, Record};
 use super::report::{Parts as ReportParts, Report};
 use super::resources::{Resources, bytes_under};
 use super::target::Target;
+use crate::client;
 use crate::config::Config;
 use crate::definitions;
 use crate::embedded_node::{self, Prepared, Running};
@@ -19,6 +20,7 @@ use crate::receipts::Proofs;
 use crate::run::{node_exit_code, say, store_options};
 use crate::service::api_keys::ApiKeys;
 use crate::service::state::{Parts, Service};
+use crate::{log_folder, log_http};
 use gristmill_actors::ports::StoreError;
 use gristmill_actors::stage::StageType;
 use std::path::Path;
@@ -28,7 +30,7 @@ use tokio::sync::watch;
 
 /// Why a simulation ended without a report.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub(crate) enum Error {
     /// The data directory.
     #[error(transparent)]
     Opened(#[from] opened::Error),
@@ -65,6 +67,21 @@ pub enum Error {
         /// Which.
         program: String,
     },
+    /// The node behind an address.
+    #[error(transparent)]
+    Client(#[from] client::Error),
+    /// The address of its log.
+    #[error(transparent)]
+    Address(log_http::Error),
+    /// The key of its log.
+    #[error(transparent)]
+    Key(log_folder::KeyError),
+    /// Its log.
+    #[error(transparent)]
+    Log(gristmill_trace::verify::Error),
+    /// A thread ended.
+    #[error("a task of the runtime ended: {0}")]
+    Task(tokio::task::JoinError),
     /// Ctrl-C, twice.
     #[error("interrupted before the auditor had spoken; `gristmill simulate audit` asks it again")]
     Interrupted,
@@ -80,12 +97,17 @@ impl Error {
             Self::Definitions(_) | Self::Program { .. } => 2,
             Self::Record(record::Error::Stands { .. } | record::Error::Absent { .. }) => 2,
             Self::Interrupted => 130,
+            Self::Client(error) => error.exit_code(),
             Self::Store(_)
             | Self::Record(_)
             | Self::Auditor(_)
             | Self::Signals(_)
             | Self::Histogram(_)
             | Self::Folder(_)
+            | Self::Address(_)
+            | Self::Key(_)
+            | Self::Log(_)
+            | Self::Task(_)
             | Self::Metrics(_) => 4,
         }
     }
@@ -108,7 +130,7 @@ pub struct Place<'a> {
 ///
 /// # Errors
 /// [`Error`] when something cannot be done at all; what is wrong is in the report.
-pub async fn run(place: &Place<'_>, mut plan: Plan) -> Result<Report, Error> {
+pub(crate) async fn run(place: &Place<'_>, mut plan: Plan) -> Result<Report, Error> {
     let Place { config, own, data_dir, .. } = *place;
     let rail = place.rail.or(config.rail_url());
     Record::refuse(data_dir)?;
@@ -155,7 +177,7 @@ pub async fn run(place: &Place<'_>, mut plan: Plan) -> Result<Report, Error> {
         driven: &driven,
         seconds: (drove as f64 / 1e6, rested as f64 / 1e6),
         resources,
-        disk_bytes: bytes.map_err(auditor::Error::Task)?.map_err(Error::Folder)?,
+        disk_bytes: bytes.map_err(Error::Task)?.map_err(Error::Folder)?,
         audited,
         times: &times,
     };
@@ -167,7 +189,7 @@ pub async fn run(place: &Place<'_>, mut plan: Plan) -> Result<Report, Error> {
 ///
 /// # Errors
 /// [`Error`] when no simulation was run here, or something cannot be read at all.
-pub async fn again(place: &Place<'_>) -> Result<auditor::Audited, Error> {
+pub(crate) async fn again(place: &Place<'_>) -> Result<auditor::Audited, Error> {
     let record = Record::read(place.data_dir)?;
     let config = place.config;
     let rail = place.rail.or(config.rail_url());

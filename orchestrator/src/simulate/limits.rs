@@ -26,6 +26,16 @@ pub const LATENCY_US_MAX: u64 = 3_600_000_000;
 pub const INTERVALS: u64 = 600;
 /// Intervals that a report has at the most; what comes later counts in the last one.
 pub const INTERVALS_MAX: usize = 20_000;
+/// Contributors whose statements are looked at, and contributions whose receipts are verified.
+pub const SAMPLES: usize = 50;
+/// Items of one page of a node's listing.
+pub const LISTED: usize = 1_000;
+/// Between two looks at whether a node is at rest.
+pub const REST_LOOK: Duration = Duration::from_millis(500);
+/// A node where nothing changes for so long is at rest.
+pub const REST_PATIENCE: Duration = Duration::from_secs(60);
+/// How long a log may take to publish what is settled.
+pub const PUBLISH_PATIENCE: Duration = Duration::from_secs(60);
 /// Ids asked for in one call of the store.
 pub const IDS_PAGE: usize = 4_096;
 /// Bytes of the longest file that says what was simulated.

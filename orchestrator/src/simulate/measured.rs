@@ -66,6 +66,8 @@ pub struct Interval {
     pub late_ms: u64,
     /// Journeys under way in the node at its end.
     pub under_way: u64,
+    /// Memory that this process used at its end, in KiB.
+    pub memory_kib: u64,
 }
 
 /// What lines came to.
@@ -161,10 +163,11 @@ impl Measured {
     }
 
     /// How it stands at this moment.
-    pub fn stands(&mut self, now_us: u64, late_ms: u64, under_way: u64) {
+    pub fn stands(&mut self, now_us: u64, late_ms: u64, under_way: u64, memory_kib: u64) {
         let place = self.place(now_us);
         let interval = &mut self.intervals[place];
         (interval.late_ms, interval.under_way) = (late_ms, under_way);
+        interval.memory_kib = memory_kib;
     }
 
     fn close(&mut self) {
@@ -201,7 +204,7 @@ mod tests {
         measured.answered(100_000, 150_000);
         measured.answered(200_000, 2_200_000);
         measured.refused("inbox_full", 1_500_000);
-        measured.stands(2_300_000, 7, 8);
+        measured.stands(2_300_000, 7, 8, 9);
         let max = measured.latency.max();
         assert!((1_999_000..2_003_000).contains(&max), "{max}");
         let intervals = measured.intervals();

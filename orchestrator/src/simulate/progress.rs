@@ -1,6 +1,7 @@
 //! Live progress of a simulation on standard error, and the samples of its intervals.
 
 use super::driver::Driver;
+use super::resources::Resources;
 use crate::run::say;
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
@@ -27,12 +28,13 @@ pub async fn show(driver: &Driver, standing: impl Fn() -> Option<Standing>) {
         tokio::time::sleep(EVERY).await;
         samples = samples.wrapping_add(1);
         let (now, late, standing) = (driver.now_us(), driver.late_ms(), standing());
+        let memory = Resources::now().memory_kib;
         let line = {
             let mut measured = driver.measured();
             let submitted = measured.counts.submitted;
             let finished = standing.map(|standing| standing.settled + standing.refused);
             let under_way = finished.map_or(0, |finished| submitted.saturating_sub(finished));
-            measured.stands(now, late, under_way);
+            measured.stands(now, late, under_way, memory);
             let (lately, counts) = (measured.lately(), &measured.counts);
             let told = standing.map_or_else(String::new, |standing| {
                 let Standing { settled, refused } = standing;

@@ -4,14 +4,13 @@
 use super::breach::Breach;
 use super::limits::BREACHES_MAX;
 use super::scan::Sum;
-use crate::log_folder::LogFolder;
 use crate::trace_verify::fault;
 use gristmill_trace::key::Verifier;
+use gristmill_trace::reader::Fetch;
 use gristmill_trace::verify::{self, Error};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
 
 /// What is read of an entry.
 #[derive(Deserialize)]
@@ -49,11 +48,10 @@ pub struct PublicSums {
 ///
 /// # Errors
 /// [`Error`] when there is no checkpoint, or an object cannot be fetched.
-pub fn read(folder: &Path, verifier: &Verifier) -> Result<PublicSums, Error> {
-    let log = LogFolder::new(folder);
+pub fn read(fetch: &mut Fetch<'_>, verifier: &Verifier) -> Result<PublicSums, Error> {
     let mut sums = PublicSums::default();
     let mut cards: HashMap<u64, String> = HashMap::new();
-    let report = verify::log(&mut log.fetch(), verifier, |entry| {
+    let report = verify::log(fetch, verifier, |entry| {
         sums.entries += 1;
         let id = || format!("entry {}", entry.index);
         let Ok(read) = serde_json::from_slice::<Entry<'_>>(entry.bytes) else {

@@ -2,11 +2,36 @@
 
 use super::auditor::Audited;
 use super::driver::Driven;
+use super::host::Host;
 use super::measured::{Counts, Interval, Measured, Percentiles};
 use super::plan::Plan;
 use super::resources::Resources;
 use super::scan::Times;
+use hdrhistogram::Histogram;
 use serde::Serialize;
+
+/// Quantiles and their latencies in microseconds.
+pub type Curve = Vec<(f64, u64)>;
+
+/// The quantiles of a curve.
+const QUANTILES: [f64; 16] = [
+    0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975, 0.99, 0.995, 0.999, 0.9995, 0.9999, 0.99995,
+    0.99999, 1.0,
+];
+
+/// Latency by quantile.
+#[derive(Debug, Clone, Serialize)]
+pub struct Curves {
+    /// From the intended start of a line to its answer.
+    pub answered: Curve,
+    /// From the intended start of a contribution to its end.
+    pub settled: Curve,
+}
+
+fn curve(histogram: &Histogram<u64>) -> Curve {
+    let at = |quantile: f64| (quantile, histogram.value_at_quantile(quantile));
+    if histogram.is_empty() { Vec::new() } else { QUANTILES.into_iter().map(at).collect() }
+}
 
 /// Where the time of settled contributions went, in microseconds.
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -28,11 +53,11 @@ pub struct Latencies {
 pub struct Report {
     /// The auditor's verdict in short.
     pub ok: bool,
-    /// The version of the program.
-    pub version: &'static str,
+    /// The machine and the build.
+    pub host: Host,
     /// What everything follows from.
     pub plan: Plan,
-    /// What was driven: `embedded`.
+    /// What was driven: `embedded`, or the node's address.
     pub target: String,
     /// Seconds until every line had its answer.
     pub drove_seconds: f64,
@@ -48,13 +73,16 @@ pub struct Report {
     pub counts: Counts,
     /// Percentiles.
     pub latency: Latencies,
+    /// Latency by quantile.
+    pub curves: Curves,
     /// How long an interval is, in milliseconds.
     pub interval_ms: u64,
     /// The run, interval by interval.
     pub intervals: Vec<Interval>,
-    /// What this process used until the node was at rest.
+    /// What this process used until the node was at rest: with an address, the driver alone.
     pub resources: Resources,
-    /// Bytes of the data directory, the public log and the rail's book included.
+    /// Bytes of the data directory, the public log and the rail's book included; zero with an
+    /// address.
     pub disk_bytes: u64,
     /// The auditor's verdict.
     pub audited: Audited,
@@ -93,7 +121,7 @@ impl Report {
         };
         Self {
             ok: audited.ok,
-            version: env!("CARGO_PKG_VERSION"),
+            host: Host::here(),
             plan,
             target,
             drove_seconds: seconds.0,
@@ -103,6 +131,7 @@ impl Report {
             settled_rate: audited.tally.settled as f64 / seconds.1.max(0.001),
             counts: measured.counts.clone(),
             latency,
+            curves: Curves { answered: curve(&measured.latency), settled: curve(&times.whole) },
             interval_ms: measured.interval_ms(),
             intervals: measured.intervals().to_vec(),
             resources,
@@ -137,12 +166,14 @@ impl Report {
             ),
         ];
         let settled = self.audited.tally.settled.max(1);
-        lines.push(format!(
-            "{:.3} ms CPU and {} bytes on disk a settled contribution; memory at most {} MiB",
-            self.resources.cpu_ms as f64 / settled as f64,
-            self.disk_bytes / settled,
-            self.resources.memory_peak_kib / 1024
-        ));
+        if self.disk_bytes > 0 {
+            lines.push(format!(
+                "{:.3} ms CPU and {} bytes on disk a settled contribution; memory at most {} MiB",
+                self.resources.cpu_ms as f64 / settled as f64,
+                self.disk_bytes / settled,
+                self.resources.memory_peak_kib / 1024
+            ));
+        }
         let Latencies { answered, settled, intake, acceptance, settlement } = &self.latency;
         lines.push(format!(
             "{:<34} {:>9} {:>9} {:>9} {:>9}",
@@ -156,7 +187,10 @@ impl Report {
             ("  acceptance to settled", settlement),
         ] {
             let ms = |us: u64| us as f64 / 1000.0;
-            let Percentiles { p50, p99, p999, max, .. } = percentiles;
+            let Percentiles { count, p50, p99, p999, max, .. } = percentiles;
+            if *count == 0 {
+                continue;
+            }
             lines.push(format!(
                 "{what:<34} {:>9.1} {:>9.1} {:>9.1} {:>9.1}",
                 ms(*p50),

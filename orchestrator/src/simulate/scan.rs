@@ -2,17 +2,17 @@
 //! what its contributor's habits allow, and what each program is owed by the store.
 
 use super::breach::Breach;
+use super::habits::{Stands, odd};
 use super::limits::BREACHES_MAX;
 use super::measured::histogram;
 use super::plan::Plan;
-use super::population::{Population, Withdrawal};
+use super::population::Population;
 use gristmill_actors::ports::{ShardStore, StoreError};
 use gristmill_workflows::codec::decode;
 use gristmill_workflows::commit::Place;
 use gristmill_workflows::id::ShardId;
 use gristmill_workflows::inbox::{Item, Lane};
 use gristmill_workflows::journey::{EventKind, Journey, State};
-use gristmill_workflows::submission::Submission;
 use gristmill_workflows::time::Timestamp;
 use hdrhistogram::Histogram;
 use serde::Serialize;
@@ -67,7 +67,11 @@ pub struct Times {
 }
 
 impl Times {
-    fn new() -> Result<Self, hdrhistogram::CreationError> {
+    /// Nothing noted yet.
+    ///
+    /// # Errors
+    /// Never, see [`histogram`].
+    pub fn new() -> Result<Self, hdrhistogram::CreationError> {
         let (intake, acceptance) = (histogram()?, histogram()?);
         Ok(Self { intake, acceptance, settlement: histogram()?, whole: histogram()? })
     }
@@ -206,7 +210,18 @@ impl Scanning<'_> {
         let Some(index) = self.plan.index(&submission.contributor) else { return };
         self.count(&journey.state);
         self.scan.times.note(journey);
-        if let Some(sentence) = self.odd(index, submission, journey) {
+        let reason = match &journey.state {
+            State::Rejected(reason) => Some(reason.as_str()),
+            _ => None,
+        };
+        let stands = Stands {
+            nth: submission.idempotency_key.parse().ok(),
+            second_body: submission.transcript.is_some(),
+            accepted: journey.accepted.is_some(),
+            ended: journey.state.is_terminal(),
+            reason,
+        };
+        if let Some(sentence) = odd(&self.population.contributor(index), &stands) {
             self.breach(&submission.id.to_string(), sentence);
         }
     }
@@ -222,28 +237,6 @@ impl Scanning<'_> {
             State::Withdrawn => tally.withdrawn += 1,
             State::Paused { cause, .. } if cause.is_quarantine() => tally.quarantined += 1,
             State::Paused { .. } | State::Moving | State::Parked { .. } => tally.in_flight += 1,
-        }
-    }
-
-    /// What is not as this contributor's habits allow.
-    fn odd(&self, index: u64, submission: &Submission, journey: &Journey) -> Option<&'static str> {
-        let who = self.population.contributor(index);
-        let nth: Option<u32> = submission.idempotency_key.parse().ok();
-        let accepted = journey.accepted.is_some();
-        let no_grant =
-            matches!(&journey.state, State::Rejected(reason) if reason.as_str() == "no_grant");
-        if nth.is_none_or(|nth| nth >= who.contributions) {
-            Some("was never handed in")
-        } else if submission.transcript.is_some() {
-            Some("stands with the second body of its key")
-        } else if !who.consents && accepted {
-            Some("was accepted without consent")
-        } else if !who.consents && journey.state.is_terminal() && !no_grant {
-            Some("was handed in without consent and ended otherwise than no_grant")
-        } else if who.withdraws == Some(Withdrawal::Before) && accepted {
-            Some("was accepted although consent was taken back before it was handed in")
-        } else {
-            None
         }
     }
 

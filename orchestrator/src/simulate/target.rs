@@ -1,9 +1,12 @@
-//! What a simulation drives: a service in this process.
+//! What a simulation drives: a service in this process, or a node behind an address.
 
+use crate::client::{Call, Client, Error};
 use crate::manifest;
 use crate::service::intake::{Answer, Durable};
 use crate::service::problem::Problem;
 use crate::service::state::Service;
+use hyper::body::Bytes;
+use serde::Deserialize;
 use std::sync::Arc;
 
 /// What became of a line.
@@ -13,7 +16,7 @@ pub enum Told {
     Taken,
     /// Not taken.
     Refused {
-        /// The problem's code.
+        /// The problem's code; `connection` if there was no answer.
         code: String,
         /// The same line may do better later.
         retryable: bool,
@@ -22,16 +25,19 @@ pub enum Told {
 
 /// What takes lines.
 #[derive(Debug, Clone)]
-pub enum Target {
+pub(crate) enum Target {
     /// The service of a node in this process.
     Embedded(Arc<Service>),
+    /// A node behind an address.
+    Http(Client),
 }
 
 impl Target {
     /// Hands lines in, in their order; one answer each.
-    pub async fn hand_in(&self, lines: &[String]) -> Vec<Told> {
+    pub(crate) async fn hand_in(&self, lines: &[String]) -> Vec<Told> {
         match self {
             Self::Embedded(service) => embedded(service, lines).await,
+            Self::Http(client) => http(client, lines).await,
         }
     }
 }
@@ -68,4 +74,51 @@ fn told(answer: &Answer) -> Told {
 fn refused(problem: &Problem) -> Told {
     let row = problem.code.row();
     Told::Refused { code: row.word.to_owned(), retryable: row.retryable }
+}
+
+/// One line of a batch's answer.
+#[derive(Deserialize)]
+struct Line {
+    line: usize,
+    problem: Option<Refusal>,
+}
+
+#[derive(Deserialize)]
+struct Refusal {
+    code: String,
+    retryable: bool,
+}
+
+/// One batch. An answer that broke off leaves the lines without one to be handed in again.
+async fn http(client: &Client, lines: &[String]) -> Vec<Told> {
+    let kind = ("application/x-ndjson", "application/x-ndjson");
+    let mut body = lines.join("\n");
+    body.push('\n');
+    let call = Call::repeatable("/v1/contributions:batch", kind, Bytes::from(body));
+    let all = |code: &str, retryable| {
+        let code = code.to_owned();
+        vec![Told::Refused { code, retryable }; lines.len()]
+    };
+    let answer = match client.once(&call).await {
+        Ok(answer) => answer,
+        Err(Error::Problem { code, status, .. }) => {
+            return all(&code, matches!(status, 408 | 429 | 503));
+        }
+        Err(error) => {
+            tracing::debug!(%error, "a batch got no answer");
+            return all("connection", error.is_retryable());
+        }
+    };
+    let mut told = all("unanswered", true);
+    for text in answer.split(|byte| *byte == b'\n').filter(|text| !text.is_empty()) {
+        let Ok(Line { line, problem }) = client.json(text) else { continue };
+        let Some(place) = line.checked_sub(1).and_then(|place| told.get_mut(place)) else {
+            continue;
+        };
+        *place = match problem {
+            None => Told::Taken,
+            Some(Refusal { code, retryable }) => Told::Refused { code, retryable },
+        };
+    }
+    told
 }

@@ -1,22 +1,33 @@
 //! `gristmill simulate`.
 
-use super::answer;
+use super::{answer, print};
 use crate::app::{Failure, configure};
-use crate::cli::{Simulate, SimulatePlace, SimulateVerb};
+use crate::cli::{Node, Simulate, SimulatePlace, SimulateVerb};
+use crate::client::Client;
 use crate::clock::SystemClock;
 use crate::config::Config;
+use crate::simulate::compare::compare;
 use crate::simulate::embedded::{self, Place};
+use crate::simulate::limits::RECORD_BYTES_MAX;
+use crate::simulate::page::page;
 use crate::simulate::plan::Plan;
 use crate::simulate::population::Shares;
 use crate::simulate::power_law::PowerLaw;
-use crate::simulate::record;
+use crate::simulate::{record, remote};
 use gristmill_actors::ports::Clock;
 use gristmill_actors::stage::StageType;
+use serde_json::Value;
+use std::path::Path;
 
 /// Contributions a second, if nothing says how many.
 const RATE: f64 = 1_000.0;
 
 pub(super) async fn command(args: &Simulate, own: &[StageType]) -> Result<u8, Failure> {
+    if let Some(SimulateVerb::Compare { first, second, worse_by }) = &args.verb {
+        let compared = compare(&read(first)?, &read(second)?, worse_by.unwrap_or(f64::MAX));
+        print(&compared.lines)?;
+        return Ok(u8::from(!compared.worse.is_empty()));
+    }
     if let Some(SimulateVerb::Audit { place, output }) = &args.verb {
         let config = configured(place)?;
         let audited = embedded::again(&of(place, &config, own)).await.map_err(failed)?;
@@ -25,14 +36,48 @@ pub(super) async fn command(args: &Simulate, own: &[StageType]) -> Result<u8, Fa
     }
     let config = configured(&args.place)?;
     let place = of(&args.place, &config, own);
-    let report = Box::pin(embedded::run(&place, plan(args))).await.map_err(failed)?;
-    if let Some(path) = &args.report {
-        record::write_json(path, &report).map_err(|error| Failure::new(4, &error))?;
+    let report = match client(args)? {
+        Some(client) => {
+            let now = SystemClock::new().now().0;
+            let programs = config.programs_dir();
+            Box::pin(remote::run(&client, programs, plan(args), now)).await
+        }
+        None => Box::pin(embedded::run(&place, plan(args))).await,
+    };
+    let report = report.map_err(failed)?;
+    for path in &args.report {
+        let written = match path.extension().is_some_and(|ending| ending == "html") {
+            true => record::write_text(path, page(&report).as_bytes()),
+            false => record::write_json(path, &report),
+        };
+        written.map_err(|error| Failure::new(4, &error))?;
     }
     answer(args.output, &report, &report.lines())?;
     let tally = &report.audited.tally;
     let code = code(report.ok, tally.quarantined + tally.in_flight);
     Ok(if code == 0 && report.interrupted { 130 } else { code })
+}
+
+/// A JSON report.
+fn read(path: &Path) -> Result<Value, Failure> {
+    let wrong = |error: String| Failure { text: format!("{}: {error}", path.display()), code: 2 };
+    let bytes = crate::durable_files::read(path, RECORD_BYTES_MAX);
+    let bytes = bytes.map_err(|error| wrong(error.to_string()))?;
+    let bytes = bytes.ok_or_else(|| wrong("there is no such file".to_owned()))?;
+    serde_json::from_slice(&bytes).map_err(|error| wrong(format!("no report: {error}")))
+}
+
+/// The node behind the address, if one is named.
+fn client(args: &Simulate) -> Result<Option<Client>, Failure> {
+    let Some(url) = args.url.clone() else { return Ok(None) };
+    let node = Node {
+        url: Some(url),
+        api_key_file: args.api_key_file.clone(),
+        data_dir: None,
+        config: None,
+        programs: None,
+    };
+    Ok(Client::of(&node)?)
 }
 
 fn configured(place: &SimulatePlace) -> Result<Config, Failure> {

@@ -1,0 +1,119 @@
+//! A simulation against a node that runs, over HTTP.
+
+use super::driver::Driver;
+use super::embedded::Error;
+use super::limits::{LISTED, REST_LOOK, REST_PATIENCE};
+use super::lines::Lines;
+use super::measured::Measured;
+use super::plan::Plan;
+use super::progress;
+use super::remote_audit;
+use super::report::{Parts, Report};
+use super::resources::Resources;
+use super::scan::Times;
+use super::target::Target;
+use crate::client::{self, Client};
+use crate::definitions;
+use crate::interrupts::Interrupts;
+use crate::run::say;
+use serde::Deserialize;
+use std::path::Path;
+use std::sync::Arc;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
+
+/// Drives a node, waits until it is at rest, and audits it as far as its API shows.
+///
+/// # Errors
+/// [`Error`] when something cannot be done at all; what is wrong is in the report.
+pub(crate) async fn run(
+    client: &Client,
+    programs: Option<&Path>,
+    mut plan: Plan,
+    now_ms: u64,
+) -> Result<Report, Error> {
+    let programs = definitions::load_programs(programs)?;
+    let absent = || Error::Program { program: plan.program.clone() };
+    let program = programs.get(&plan.program).ok_or_else(absent)?.clone();
+    // Before anything is driven: the node answers, and its log has a key.
+    let vkey = client.text("/trace/vkey").await?;
+    let mut interrupts = Interrupts::listen()?;
+    plan.start_ms = now_ms;
+    let lines = Lines::new(&plan, &program).ok_or_else(absent)?;
+    let (target, measured) = (Target::Http(client.clone()), Measured::new(&plan)?);
+    let driver = Arc::new(Driver::new(plan.clone(), target, lines, measured));
+    let (stop, stopped) = watch::channel(false);
+    let mut driving = Box::pin(driver.drive(stopped));
+    let mut shown = Box::pin(progress::show(&driver, || None));
+    let driven = loop {
+        tokio::select! {
+            biased;
+            driven = &mut driving => break driven,
+            () = interrupts.next() => {
+                say("interrupted: nothing more is handed in, the auditor follows");
+                stop.send_replace(true);
+            }
+            () = &mut shown => {}
+        }
+    };
+    drop((driving, shown));
+    let drove = driver.now_us();
+    say("waiting until the node is at rest");
+    let counts = driver.measured().counts.clone();
+    let audited = async {
+        rest(client).await?;
+        let rested = driver.now_us();
+        let audited = remote_audit::audit(client, &vkey, &plan, &driven, &counts).await?;
+        Ok::<_, Error>((rested, audited))
+    };
+    let (rested, audited) = tokio::select! {
+        biased;
+        () = interrupts.next() => return Err(Error::Interrupted),
+        audited = Box::pin(audited) => audited?,
+    };
+    let parts = Parts {
+        target: client.base().to_owned(),
+        driven: &driven,
+        seconds: (drove as f64 / 1e6, rested as f64 / 1e6),
+        resources: Resources::now(),
+        disk_bytes: 0,
+        audited,
+        times: &Times::new()?,
+    };
+    let mut measured = driver.measured();
+    Ok(Report::new(plan, &mut measured, parts))
+}
+
+#[derive(Deserialize)]
+struct Page {
+    items: Vec<serde::de::IgnoredAny>,
+    next_page_token: Option<String>,
+}
+
+/// Waits until the node has nothing queued or moving, or until what it has does not change for a
+/// while.
+async fn rest(client: &Client) -> Result<(), client::Error> {
+    let mut last = (0, Instant::now());
+    loop {
+        let mut under_way = 0;
+        for state in ["queued", "moving"] {
+            let mut token = String::new();
+            loop {
+                let path = format!("/v1/contributions?state={state}&page_size={LISTED}{token}");
+                let page: Page = client.get(&path).await?;
+                under_way += page.items.len();
+                let Some(next) = page.next_page_token else { break };
+                token = format!("&page_token={next}");
+            }
+        }
+        if under_way == 0 {
+            return Ok(());
+        }
+        if under_way != last.0 {
+            last = (under_way, Instant::now());
+        } else if last.1.elapsed() > REST_PATIENCE {
+            return Ok(());
+        }
+        sleep(REST_LOOK).await;
+    }
+}
