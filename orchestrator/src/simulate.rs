@@ -9,6 +9,7 @@ pub mod auditor;
 pub mod breach;
 pub mod chart;
 pub mod compare;
+pub mod curve;
 pub mod draws;
 pub mod driver;
 pub mod embedded;

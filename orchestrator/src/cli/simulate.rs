@@ -1,6 +1,7 @@
 //! Arguments of `simulate`.
 
 use super::Output;
+use crate::simulate::curve::Profile;
 use crate::simulate::limits::{CONTRIBUTIONS_MAX, CONTRIBUTORS_MAX};
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
@@ -21,10 +22,9 @@ pub struct Simulate {
     /// A file with an API key for it. Default: the key itself in `GRISTMILL_API_KEY`.
     #[arg(long, requires = "url")]
     pub api_key_file: Option<PathBuf>,
-    /// People.
-    #[arg(long, default_value_t = 1_000,
-        value_parser = clap::value_parser!(u64).range(1..=CONTRIBUTORS_MAX))]
-    pub contributors: u64,
+    /// People. Default: as many as rate and duration need, or 1000.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=CONTRIBUTORS_MAX))]
+    pub contributors: Option<u64>,
     /// What everything is drawn from: the same seed makes the same people do the same.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
@@ -35,6 +35,18 @@ pub struct Simulate {
     /// How long to drive, as 90s, 10m or 2h. With --rate nothing is handed in after it.
     #[arg(long, value_parser = duration_ms)]
     pub duration: Option<u64>,
+    /// How the rate goes over the run.
+    #[arg(long, value_enum, default_value = "flat")]
+    pub profile: Profile,
+    /// How many times faster than its own time a profile runs: a day at 144 takes 10 minutes.
+    #[arg(long, default_value_t = 1.0, value_parser = positive, conflicts_with = "duration")]
+    pub time_scale: f64,
+    /// Consenting people who take consent back in a storm of withdrawals.
+    #[arg(long, default_value_t = 0.5, value_parser = share)]
+    pub storm: f64,
+    /// A ramp breaks where 1 of 100 answers is later than so many milliseconds.
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub slo_ms: u64,
     /// The prefix of every contributor's name; default: the seed and the time.
     #[arg(long, value_parser = run_name)]
     pub run: Option<String>,

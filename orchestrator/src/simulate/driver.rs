@@ -35,6 +35,8 @@ pub struct Driven {
     pub breaches: Vec<Breach>,
     /// It was told to stop before the end of the schedule.
     pub interrupted: bool,
+    /// The schedule was as late as its plan allows, and ended there.
+    pub broke: bool,
 }
 
 /// Hands a schedule in.
@@ -101,11 +103,14 @@ impl Driver {
             tasks.spawn(async move { driver.lane(events).await });
             lanes.push(sender);
         }
-        let (mut events, mut interrupted) = (0, false);
+        let late_max = self.plan.late_max_ms.map_or(u64::MAX, |ms| ms.saturating_mul(1000));
+        let (mut events, mut interrupted, mut broke) = (0, false, false);
         for event in Schedule::new(&self.plan) {
             let due = self.start + Duration::from_micros(event.at);
             let now = Instant::now();
-            self.late_us.store(micros(now.saturating_duration_since(due)), Ordering::Relaxed);
+            let late = micros(now.saturating_duration_since(due));
+            self.late_us.store(late, Ordering::Relaxed);
+            broke = late > late_max;
             if due > now + STEP {
                 tokio::select! {
                     biased;
@@ -113,8 +118,8 @@ impl Driver {
                     () = tokio::time::sleep_until(due) => {}
                 }
             }
-            if interrupted || *stop.borrow() {
-                interrupted = true;
+            interrupted |= *stop.borrow();
+            if interrupted || broke {
                 break;
             }
             self.measured().intended(event.at);
@@ -131,7 +136,7 @@ impl Driver {
             }
         }
         let driven = std::mem::take(&mut *locked(&self.driven));
-        Driven { events, interrupted, ..driven }
+        Driven { events, interrupted, broke, ..driven }
     }
 
     async fn lane(&self, mut events: mpsc::Receiver<Event>) {

@@ -14,6 +14,8 @@ pub const LANE_LINES: usize = 2_048;
 pub const BATCH_LINES: usize = 512;
 /// After this a refused line is given up.
 pub const GIVE_UP_AFTER: Duration = Duration::from_secs(120);
+/// A ramp ends when its schedule is so late, in milliseconds.
+pub const BREAK_LATE_MS: u64 = 5_000;
 /// Between two tries of a refused line.
 pub const TRY_AGAIN_AFTER: Duration = Duration::from_millis(100);
 /// Lines given up that are told one by one; the auditor asks for none of them.

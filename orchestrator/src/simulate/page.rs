@@ -3,7 +3,7 @@
 use super::breach::Breach;
 use super::chart::{Chart, Line, escaped, number, put};
 use super::measured::{Interval, Percentiles};
-use super::report::{Curve, Report};
+use super::report::{Breakpoint, Curve, Report};
 
 const STYLE: &str = "\
 :root{color-scheme:light dark;--fg:#1b1b1f;--bg:#fff;--soft:#666;--grid:#ddd;--a:#0b62c4;--b:#d1690a;\
@@ -97,6 +97,10 @@ fn figures(out: &mut String, report: &Report) {
     row(out, "contributions submitted", &counts.submitted.to_string());
     row(out, "intended, a second", &number(report.plan.rate));
     row(out, "reached, a second", &number(reached));
+    if let Some(Breakpoint { at_s, bore }) = report.breakpoint {
+        let told = format!("{} after {at_s:.0} s", number(bore));
+        row(out, "borne before it broke, lines a second", &told);
+    }
     row(out, "settled a second, until rest", &number(report.settled_rate));
     row(out, "driven for, then until rest", &seconds(report));
     let refused: u64 = counts.refused.values().sum();

@@ -1,5 +1,6 @@
 //! The plan of a simulation: everything that its schedule and its lines follow from.
 
+use super::curve::{Curve, Profile};
 use super::population::{Population, Shares};
 use super::power_law::PowerLaw;
 use serde::{Deserialize, Serialize};
@@ -15,12 +16,20 @@ pub struct Plan {
     pub program: String,
     /// People.
     pub contributors: u64,
-    /// Contributions a second, on average.
+    /// How the rate goes over the run.
+    pub profile: Profile,
+    /// Contributions a second, times the profile's factor.
     pub rate: f64,
     /// Nothing is intended from this moment on, in milliseconds since the start.
     pub end_ms: Option<u64>,
     /// How long a contributor's session is, in milliseconds.
     pub session_ms: u64,
+    /// Consenting people who take consent back in a storm of withdrawals, from 0 to 1.
+    pub storm: f64,
+    /// What 99 of 100 answers must not be later than, in milliseconds: where a ramp breaks.
+    pub slo_ms: u64,
+    /// The schedule ends when it is so late, in milliseconds.
+    pub late_max_ms: Option<u64>,
     /// How often people do what.
     pub shares: Shares,
     /// Contributions a contributor.
@@ -36,17 +45,25 @@ impl Plan {
         Population::new(self.seed, self.shares, &self.contributions)
     }
 
+    /// Its rate over time, as a factor.
+    #[must_use]
+    pub fn curve(&self) -> Curve {
+        Curve::new(self.profile, self.end_ms, self.seed)
+    }
+
     /// Contributions that are expected over the whole of it.
     #[must_use]
     pub fn expected_contributions(&self) -> f64 {
         let all = self.contributors as f64 * self.population().mean_contributions();
-        self.end_ms.map_or(all, |end| all.min(self.rate * end as f64 / 1000.0))
+        let mean = self.rate * self.curve().mean();
+        self.end_ms.map_or(all, |end| all.min(mean * end as f64 / 1000.0))
     }
 
     /// How long it is expected to take, in seconds.
     #[must_use]
     pub fn expected_seconds(&self) -> f64 {
-        self.expected_contributions() / self.rate
+        let end = self.end_ms.map(|end| end as f64 / 1000.0);
+        end.unwrap_or_else(|| self.expected_contributions() / self.rate)
     }
 
     /// A contributor's name.
@@ -74,7 +91,11 @@ pub(super) mod tests {
             program: "engine".to_owned(),
             contributors,
             rate,
+            profile: Profile::Flat,
             end_ms: None,
+            storm: 0.5,
+            slo_ms: 1_000,
+            late_max_ms: None,
             session_ms: 500,
             shares: Shares {
                 no_consent: 0.05,

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 /// Streams of draws, so that one habit does not change another.
 const HABITS: u64 = 1;
-const ITEMS: u64 = 2;
+const STORMS: u64 = 2;
+const ITEMS: u64 = 3;
 
 /// How often people do what, each from 0 to 1.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -110,6 +111,13 @@ impl Population {
             _ => Withdrawal::After,
         };
         Contributor { contributions, consents, withdraws: (consents && withdraws).then_some(when) }
+    }
+
+    /// Whether the contributor of an index takes consent back in a storm, if this share does.
+    #[must_use]
+    pub fn storms(&self, index: u64, share: f64) -> bool {
+        let consents = self.contributor(index).consents;
+        consents && Draws::of(self.seed, STORMS, index).happens(share)
     }
 
     /// What comes with one contribution of a contributor, counted from 0.

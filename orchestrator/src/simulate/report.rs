@@ -1,6 +1,7 @@
 //! The report of a simulation: what was asked for, what was reached, and the auditor's verdict.
 
 use super::auditor::Audited;
+use super::curve::Profile;
 use super::driver::Driven;
 use super::host::Host;
 use super::measured::{Counts, Interval, Measured, Percentiles};
@@ -67,6 +68,8 @@ pub struct Report {
     pub events: u64,
     /// It was told to stop early.
     pub interrupted: bool,
+    /// Where a ramp broke: what it reached before.
+    pub breakpoint: Option<Breakpoint>,
     /// Contributions settled a second until the node was at rest.
     pub settled_rate: f64,
     /// What lines came to.
@@ -86,6 +89,28 @@ pub struct Report {
     pub disk_bytes: u64,
     /// The auditor's verdict.
     pub audited: Audited,
+}
+
+/// Where a ramp broke.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Breakpoint {
+    /// Seconds since the start.
+    pub at_s: f64,
+    /// Lines a second that were intended in the interval before: what the node still bore.
+    pub bore: f64,
+}
+
+/// The first interval whose answers were later than the plan allows.
+fn breakpoint(plan: &Plan, measured: &mut Measured) -> Option<Breakpoint> {
+    let interval_ms = measured.interval_ms();
+    let slow = |interval: &Interval| {
+        interval.latency.p99 > plan.slo_ms * 1000 || interval.late_ms > plan.slo_ms
+    };
+    let intervals = measured.intervals();
+    let place = intervals.iter().position(slow).filter(|_| plan.profile == Profile::Breakpoint)?;
+    let before = intervals[..place].last().map_or(0, |interval| interval.intended);
+    let at_s = place as f64 * interval_ms as f64 / 1000.0;
+    Some(Breakpoint { at_s, bore: before as f64 * 1000.0 / interval_ms as f64 })
 }
 
 /// What a report is made from, beside the plan.
@@ -122,12 +147,12 @@ impl Report {
         Self {
             ok: audited.ok,
             host: Host::here(),
-            plan,
             target,
             drove_seconds: seconds.0,
             rested_seconds: seconds.1,
             events: driven.events,
             interrupted: driven.interrupted,
+            breakpoint: breakpoint(&plan, measured),
             settled_rate: audited.tally.settled as f64 / seconds.1.max(0.001),
             counts: measured.counts.clone(),
             latency,
@@ -137,6 +162,7 @@ impl Report {
             resources,
             disk_bytes,
             audited,
+            plan,
         }
     }
 
@@ -172,6 +198,12 @@ impl Report {
                 self.resources.cpu_ms as f64 / settled as f64,
                 self.disk_bytes / settled,
                 self.resources.memory_peak_kib / 1024
+            ));
+        }
+        if let Some(Breakpoint { at_s, bore }) = self.breakpoint {
+            lines.push(format!(
+                "broke after {at_s:.0} s: bore {bore:.0} lines/s, then p99 was over {} ms",
+                self.plan.slo_ms
             ));
         }
         let Latencies { answered, settled, intake, acceptance, settlement } = &self.latency;

@@ -4,6 +4,7 @@
 //! Contributors come as a Poisson process, each in one session: contributions of a session stand at
 //! uniform moments of it. Only sessions under way are in memory.
 
+use super::curve::Curve;
 use super::draws::Draws;
 use super::plan::Plan;
 use super::population::{Poison, Population, Withdrawal};
@@ -92,6 +93,29 @@ impl Ord for Entry {
     }
 }
 
+/// A storm of withdrawals: everybody who has come by its start is asked in turn.
+#[derive(Debug, Clone)]
+struct Storm {
+    from: u64,
+    to: u64,
+    next: u64,
+    /// Those who have come by its start; none before.
+    people: Option<u64>,
+}
+
+impl Storm {
+    /// When the next one is asked.
+    fn at(&self) -> u64 {
+        let people = u128::from(self.people.unwrap_or(0).max(1));
+        let passed = u128::from(self.to - self.from) * u128::from(self.next) / people;
+        self.from + u64::try_from(passed).unwrap_or(u64::MAX - self.from)
+    }
+
+    fn is_over(&self) -> bool {
+        self.people.is_some_and(|people| self.next >= people)
+    }
+}
+
 /// The events of a plan, in order of time.
 #[derive(Debug, Clone)]
 pub struct Schedule {
@@ -100,8 +124,11 @@ pub struct Schedule {
     /// Nothing is intended from this moment on.
     end: u64,
     session: u64,
-    /// Mean time between two contributors, in microseconds.
+    curve: Curve,
+    /// Mean time between two contributors where the rate is highest, in microseconds.
     between: f64,
+    storm: Option<Storm>,
+    storm_share: f64,
     arrivals: Draws,
     clock: f64,
     arrived: u64,
@@ -114,12 +141,17 @@ impl Schedule {
     #[must_use]
     pub fn new(plan: &Plan) -> Self {
         let population = plan.population();
-        let between = 1e6 * population.mean_contributions() / plan.rate;
+        let curve = plan.curve();
+        let between = 1e6 * population.mean_contributions() / (plan.rate * curve.most());
+        let storm = curve.storm().map(|(from, to)| Storm { from, to, next: 0, people: None });
         let mut schedule = Self {
             contributors: plan.contributors,
             end: plan.end_ms.map_or(u64::MAX, |end| end.saturating_mul(1000)),
             session: plan.session_ms.saturating_mul(1000),
+            curve,
             between,
+            storm,
+            storm_share: plan.storm,
             arrivals: Draws::of(plan.seed, ARRIVALS, 0),
             clock: 0.0,
             arrived: 0,
@@ -127,8 +159,20 @@ impl Schedule {
             due: BinaryHeap::new(),
             population,
         };
-        schedule.clock = schedule.arrivals.wait(between);
+        schedule.next_arrival();
         schedule
+    }
+
+    /// Moves the clock to the next arrival: of candidates at the highest rate, as many are left out
+    /// as the curve is lower (thinning, Lewis and Shedler 1979).
+    fn next_arrival(&mut self) {
+        loop {
+            self.clock += self.arrivals.wait(self.between);
+            let part = self.curve.factor(self.clock) / self.curve.most();
+            if self.arrivals.happens(part) {
+                return;
+            }
+        }
     }
 
     /// Sessions and single events that are in memory.
@@ -151,7 +195,7 @@ impl Schedule {
     fn arrive(&mut self) {
         let (at, index) = (self.clock as u64, self.arrived);
         self.arrived += 1;
-        self.clock += self.arrivals.wait(self.between);
+        self.next_arrival();
         let who = self.population.contributor(index);
         let mut draws = Draws::of(self.population.seed(), SESSIONS, index);
         if who.consents {
@@ -168,6 +212,20 @@ impl Schedule {
         }
         let session = Session { contributor: index, next: 0, left: who.contributions, end, draws };
         self.say(at, Due::Session(session));
+    }
+
+    /// The next contributor is asked in the storm, and may take consent back.
+    fn blow(&mut self, at: u64) -> Option<Event> {
+        let arrived = self.arrived;
+        let storm = self.storm.as_mut()?;
+        let people = *storm.people.get_or_insert(arrived);
+        if storm.next >= people {
+            return None;
+        }
+        let contributor = storm.next;
+        storm.next += 1;
+        let withdraws = self.population.storms(contributor, self.storm_share);
+        withdraws.then_some(Event { at, origin: at, contributor, act: Act::Withdraw })
     }
 
     /// One contribution of a session, and what comes with it.
@@ -200,10 +258,19 @@ impl Iterator for Schedule {
 
     fn next(&mut self) -> Option<Event> {
         loop {
-            let first = self.due.peek().map(|Reverse(entry)| entry.at);
             let comes = self.arrived < self.contributors && (self.clock as u64) < self.end;
-            if comes && first.is_none_or(|at| self.clock as u64 <= at) {
+            let arrival = comes.then_some(self.clock as u64);
+            let storm = self.storm.as_ref().filter(|storm| !storm.is_over()).map(Storm::at);
+            let due = self.due.peek().map(|Reverse(entry)| entry.at);
+            let earliest = [arrival, storm, due].into_iter().flatten().min()?;
+            if arrival == Some(earliest) {
                 self.arrive();
+                continue;
+            }
+            if storm == Some(earliest) {
+                if let Some(event) = self.blow(earliest) {
+                    return Some(event);
+                }
                 continue;
             }
             let Reverse(Entry { at, due, .. }) = self.due.pop()?;
@@ -220,6 +287,7 @@ impl Iterator for Schedule {
 
 #[cfg(test)]
 mod tests {
+    use super::super::curve::Profile;
     use super::super::plan::tests::plan;
     use super::*;
     use std::collections::HashSet;
@@ -275,6 +343,41 @@ mod tests {
         let rate = contributions as f64 / (last as f64 / 1e6);
         assert!((rate / 20_000.0 - 1.0).abs() < 0.1, "{rate}");
         assert!(held < 20_000, "{held}");
+    }
+
+    #[test]
+    fn in_a_storm_those_who_came_take_consent_back_within_its_time() {
+        let mut plan = plan(5_000, 500.0);
+        plan.shares.withdrawals = 0.0;
+        plan.profile = Profile::WithdrawalStorm;
+        plan.end_ms = Some(20_000);
+        let (mut came, mut asked) = (0u32, 0u32);
+        let mut last = 0;
+        for event in Schedule::new(&plan) {
+            assert!(event.at >= last);
+            last = event.at;
+            match event.act {
+                Act::Consent if event.at < 12_000_000 => came += 1,
+                Act::Withdraw => {
+                    assert!((12_000_000..=13_000_000).contains(&event.at), "{event:?}");
+                    asked += 1;
+                }
+                _ => {}
+            }
+        }
+        let share = f64::from(asked) / f64::from(came);
+        assert!((share - 0.5).abs() < 0.06, "{share}");
+    }
+
+    #[test]
+    fn a_spike_has_many_more_in_its_tenth() {
+        let plan = Plan { profile: Profile::Spike, end_ms: Some(20_000), ..plan(50_000, 500.0) };
+        let count = |from: u64, to: u64| {
+            let within = |event: &Event| (from..to).contains(&event.at);
+            Schedule::new(&plan).filter(|event| event.act == Act::Consent && within(event)).count()
+        };
+        let (before, during) = (count(2_000_000, 4_000_000), count(8_000_000, 10_000_000));
+        assert!(during > 7 * before && during < 13 * before, "{before} {during}");
     }
 
     #[test]

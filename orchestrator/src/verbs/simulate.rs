@@ -7,8 +7,9 @@ use crate::client::Client;
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::simulate::compare::compare;
+use crate::simulate::curve::Profile;
 use crate::simulate::embedded::{self, Place};
-use crate::simulate::limits::RECORD_BYTES_MAX;
+use crate::simulate::limits::{BREAK_LATE_MS, CONTRIBUTORS_MAX, RECORD_BYTES_MAX};
 use crate::simulate::page::page;
 use crate::simulate::plan::Plan;
 use crate::simulate::population::Shares;
@@ -21,6 +22,10 @@ use std::path::Path;
 
 /// Contributions a second, if nothing says how many.
 const RATE: f64 = 1_000.0;
+/// People, if nothing says how many.
+const PEOPLE: u64 = 1_000;
+/// So many times the people that are needed on average stand ready.
+const SPARE: f64 = 1.3;
 
 pub(super) async fn command(args: &Simulate, own: &[StageType]) -> Result<u8, Failure> {
     if let Some(SimulateVerb::Compare { first, second, worse_by }) = &args.verb {
@@ -104,14 +109,19 @@ fn code(ok: bool, standing: u64) -> u8 {
 fn plan(args: &Simulate) -> Plan {
     let habits = &args.habits;
     let now = SystemClock::new().now().0;
+    let length = args.profile.length_ms().map(|ms| (ms as f64 / args.time_scale) as u64);
     let mut plan = Plan {
         seed: args.seed,
         run: args.run.clone().unwrap_or_else(|| format!("s{}-{now:x}", args.seed)),
         program: habits.program.clone(),
-        contributors: args.contributors,
+        contributors: args.contributors.unwrap_or(PEOPLE),
+        profile: args.profile,
         rate: args.rate.unwrap_or(RATE),
-        end_ms: None,
+        end_ms: args.duration.or(length),
         session_ms: habits.session,
+        storm: args.storm,
+        slo_ms: args.slo_ms,
+        late_max_ms: (args.profile == Profile::Breakpoint).then_some(BREAK_LATE_MS),
         shares: Shares {
             no_consent: habits.no_consent,
             withdrawals: habits.withdrawals,
@@ -126,12 +136,19 @@ fn plan(args: &Simulate) -> Plan {
         },
         start_ms: 0,
     };
-    match (args.rate, args.duration) {
-        (Some(_), end) => plan.end_ms = end,
-        (None, Some(duration)) => {
-            plan.rate = plan.expected_contributions() / (duration as f64 / 1000.0);
+    // Of people, rate and length, what is not given follows from the others.
+    let mean = plan.population().mean_contributions();
+    if let Some(end) = plan.end_ms {
+        let seconds = end as f64 / 1000.0 * plan.curve().mean();
+        if args.rate.is_none() && args.contributors.is_some() {
+            plan.rate = plan.contributors as f64 * mean / seconds;
+            if args.profile == Profile::Flat {
+                plan.end_ms = None;
+            }
+        } else if args.contributors.is_none() {
+            let people = (plan.rate * seconds / mean * SPARE).ceil() as u64;
+            plan.contributors = people.clamp(PEOPLE, CONTRIBUTORS_MAX);
         }
-        (None, None) => {}
     }
     plan
 }
