@@ -1,7 +1,7 @@
 //! The load simulator: a small population is driven and audited clean; a data directory that lost an
 //! item, a line of the rail's book or a byte of the log is not.
 
-use gristmill_tests::{DataDir, Gristmill, Output, Service, built};
+use gristmill_tests::{DataDir, Gristmill, Output, Service, built, poll_until};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
@@ -160,6 +160,32 @@ fn a_node_behind_an_address_is_driven_and_audited_as_far_as_it_shows() {
     drop(Gristmill::command().run(["audit", &dir.flag()]).expect(0));
     let gone = Gristmill::command().deadline(DEADLINE).run(["simulate", &url]);
     assert_eq!(gone.code, 4, "{}", gone.stderr);
+}
+
+#[test]
+fn an_interrupt_ends_the_load_and_the_auditor_speaks_all_the_same() {
+    let dir = DataDir::new();
+    let arguments = ["simulate", "--embedded", &dir.flag(), "--output=json", "--duration=1h"];
+    let mut process = Gristmill::command().spawn(arguments);
+    let settled = dir.path().join("rail/book.ndjson");
+    poll_until(DEADLINE, "something to be paid", || {
+        fs::metadata(&settled).is_ok_and(|book| book.len() > 0).then_some(())
+    });
+    process.interrupt();
+    let told = process.wait(DEADLINE).expect(130).json();
+    assert_eq!((&told["interrupted"], &told["ok"]), (&true.into(), &true.into()));
+    assert!(count(&told["audited"]["tally"]["settled"]) > 0);
+    drop(audited(&dir.path()).expect(0));
+}
+
+#[test]
+fn every_profile_runs_in_small() {
+    for profile in ["day", "spike", "withdrawal-storm", "breakpoint"] {
+        let dir = DataDir::new();
+        let profile = format!("--profile={profile}");
+        let told = simulate(&dir, &[&profile, "--duration=2s"]).expect(0).json();
+        assert!(count(&told["audited"]["tally"]["settled"]) > 0, "{profile}: {told}");
+    }
 }
 
 #[test]

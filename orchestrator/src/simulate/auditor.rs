@@ -343,3 +343,46 @@ impl Audited {
         lines
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::driver::Driven;
+    use super::super::measured::Counts;
+    use super::super::plan::tests::plan;
+    use super::*;
+
+    #[test]
+    fn what_was_taken_and_does_not_stand_breaks_the_equation() {
+        let counts = Counts { submitted: 5, ..Counts::default() };
+        let driven = Some(Driven::default());
+        let record = Record { plan: plan(5, 1.0), driven, counts };
+        let tally = Tally { settled: 3, rejected: 1, withdrawn: 1, ..Tally::default() };
+        let holds = |tally: &Tally, known, given_up| {
+            let mut breaches = Vec::new();
+            let held = equation(&record, tally, &Found { known, given_up }, &mut breaches);
+            assert_eq!(held, breaches.is_empty());
+            held
+        };
+        assert!(holds(&tally, 5, 0));
+        assert!(!holds(&Tally { settled: 2, ..tally }, 5, 0));
+        assert!(!holds(&tally, 4, 0));
+        // One was given up, and had become durable all the same.
+        assert!(holds(&Tally { in_flight: 1, ..tally }, 6, 1));
+    }
+
+    #[test]
+    fn metrics_and_sums_that_differ_are_told_by_name() {
+        let mut breaches = Vec::new();
+        let said = NodeSaid { before: (1, 0), after: (3, 1), counted: (2, 1) };
+        metrics(said, (3, 1), &mut breaches);
+        assert_eq!(breaches, []);
+        metrics(NodeSaid { counted: (1, 1), ..said }, (3, 1), &mut breaches);
+        assert_eq!(breaches[0].id, "journeys_finished_total settled");
+        let sums = |count| [("a".to_owned(), Sum { count, micro: 10 })].into();
+        breaches.clear();
+        compare(&sums(1), &sums(1), &mut breaches);
+        assert_eq!(breaches, []);
+        compare(&sums(1), &BTreeMap::new(), &mut breaches);
+        assert_eq!((breaches[0].check.as_str(), breaches[0].id.as_str()), ("programs", "a"));
+    }
+}

@@ -59,8 +59,9 @@ impl Scale {
 
     fn marks(&self) -> Vec<f64> {
         if !self.decades {
-            let step = (self.most - self.least) / f64::from(STEPS);
-            return (0..=STEPS).map(|nth| self.least + step * f64::from(nth)).collect();
+            let step = rounded((self.most - self.least) / f64::from(STEPS));
+            let marks = (0..=STEPS).map(|nth| self.least + step * f64::from(nth));
+            return marks.filter(|mark| *mark <= self.most * (1.0 + 1e-9)).collect();
         }
         let mut marks = vec![self.least];
         while let Some(last) = marks.last().copied().filter(|last| last * 10.0 <= self.most) {

@@ -168,6 +168,14 @@ fn charts(report: &Report) -> Vec<Chart> {
         let at = |(nth, interval): (usize, &Interval)| (nth as f64 * second, value(interval));
         Line { name, points: report.intervals.iter().enumerate().map(at).collect() }
     };
+    let slow = |name, value: &dyn Fn(&Percentiles) -> u64| {
+        let all = report.intervals.iter().enumerate();
+        let answered = all.filter(|(_, interval)| interval.latency.count > 0);
+        let at = |(nth, interval): (usize, &Interval)| {
+            (nth as f64 * second, ms(value(&interval.latency)))
+        };
+        Line { name, points: answered.map(at).collect() }
+    };
     let over = |title, unit, decades, lines| Chart {
         title,
         unit,
@@ -176,11 +184,6 @@ fn charts(report: &Report) -> Vec<Chart> {
         decades,
         lines,
     };
-    let curve = |name, curve: &Curve| {
-        let place = |(quantile, us): &(f64, u64)| (nines(*quantile), ms(*us));
-        Line { name, points: curve.iter().map(place).collect() }
-    };
-    let marks = [(0.0, "0"), (0.9, "90 %"), (0.99, "99 %"), (0.999, "99.9 %"), (0.9999, "99.99 %")];
     vec![
         over(
             "Rate of lines",
@@ -197,23 +200,13 @@ fn charts(report: &Report) -> Vec<Chart> {
             "ms, decades",
             true,
             vec![
-                line("p50", &|one| ms(one.latency.p50)),
-                line("p90", &|one| ms(one.latency.p90)),
-                line("p99", &|one| ms(one.latency.p99)),
-                line("p99.9", &|one| ms(one.latency.p999)),
+                slow("p50", &|one| one.p50),
+                slow("p90", &|one| one.p90),
+                slow("p99", &|one| one.p99),
+                slow("p99.9", &|one| one.p999),
             ],
         ),
-        Chart {
-            title: "Latency by percentile",
-            unit: "ms, decades",
-            across: "share of all",
-            marks: marks.map(|(quantile, name)| (nines(quantile), name)).to_vec(),
-            decades: true,
-            lines: vec![
-                curve("answered", &report.curves.answered),
-                curve("settled", &report.curves.settled),
-            ],
-        },
+        by_percentile(report),
         over(
             "How late the schedule was",
             "ms",
@@ -233,6 +226,26 @@ fn charts(report: &Report) -> Vec<Chart> {
             vec![line("in use", &|one| one.memory_kib as f64 / 1024.0)],
         ),
     ]
+}
+
+/// Latency of answers and of settlement by percentile.
+fn by_percentile(report: &Report) -> Chart {
+    let curve = |name, curve: &Curve| {
+        let place = |(quantile, us): &(f64, u64)| (nines(*quantile), ms(*us));
+        Line { name, points: curve.iter().map(place).collect() }
+    };
+    let marks = [(0.0, "0"), (0.9, "90 %"), (0.99, "99 %"), (0.999, "99.9 %"), (0.9999, "99.99 %")];
+    Chart {
+        title: "Latency by percentile",
+        unit: "ms, decades",
+        across: "share of all",
+        marks: marks.map(|(quantile, name)| (nines(quantile), name)).to_vec(),
+        decades: true,
+        lines: vec![
+            curve("answered", &report.curves.answered),
+            curve("settled", &report.curves.settled),
+        ],
+    }
 }
 
 /// How many nines a quantile has: 0.99 has two.

@@ -15,9 +15,9 @@ use serde::Serialize;
 pub type Curve = Vec<(f64, u64)>;
 
 /// The quantiles of a curve.
-const QUANTILES: [f64; 16] = [
-    0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975, 0.99, 0.995, 0.999, 0.9995, 0.9999, 0.99995,
-    0.99999, 1.0,
+const QUANTILES: [f64; 15] = [
+    0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975, 0.99, 0.995, 0.999, 0.9995, 0.9999, 0.99995, 0.99999,
+    1.0,
 ];
 
 /// Latency by quantile.
@@ -200,11 +200,15 @@ impl Report {
                 self.resources.memory_peak_kib / 1024
             ));
         }
-        if let Some(Breakpoint { at_s, bore }) = self.breakpoint {
-            lines.push(format!(
+        match self.breakpoint {
+            Some(Breakpoint { at_s, bore }) => lines.push(format!(
                 "broke after {at_s:.0} s: bore {bore:.0} lines/s, then p99 was over {} ms",
                 self.plan.slo_ms
-            ));
+            )),
+            None if self.plan.profile == Profile::Breakpoint => {
+                lines.push("did not break: a higher --rate may".to_owned());
+            }
+            None => {}
         }
         let Latencies { answered, settled, intake, acceptance, settlement } = &self.latency;
         lines.push(format!(
