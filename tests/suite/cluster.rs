@@ -6,11 +6,11 @@
 mod servers;
 mod town;
 
-use gristmill_tests::{has_program, poll_until, size, skip};
+use gristmill_tests::{poll_until, size, skip};
 use servers::{Proxy, Redis, Weather};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
-use town::{Load, Town, request, state};
+use town::{Load, Town, faketime, request, state};
 
 /// Short, so that a scenario waits for few seconds; the default is 5 s.
 const LEASE_MS: u64 = 1_500;
@@ -152,7 +152,7 @@ fn a_full_server_takes_nothing_in_and_recovers() {
 
 #[test]
 fn a_node_whose_clock_is_an_hour_wrong_does_no_harm() {
-    if !has_program("faketime") {
+    if faketime().is_none() {
         return skip("faketime is not installed");
     }
     for by in ["+1h", "-1h"] {

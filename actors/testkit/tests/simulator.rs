@@ -30,13 +30,14 @@ fn what_people_do_alone_breaks_nothing() {
 }
 
 /// Transitions that a run of seeds takes at least once; `./tests/run sim` counts all of them.
-const TAKEN: [&str; 81] = [
+const TAKEN: [&str; 86] = [
     "event: Accepted",
     "event: Advanced",
     "event: Paid",
     "event: Parked(Backoff)",
     "event: Parked(ContentClaim)",
     "event: Parked(Signal)",
+    "event: Parked(StagePaused)",
     "event: Parked(Timer)",
     "event: Paused(Exhausted)",
     "event: Paused(KilledNode)",
@@ -54,6 +55,7 @@ const TAKEN: [&str; 81] = [
     "journey: moving -> moving",
     "journey: moving -> parked:backoff",
     "journey: moving -> parked:content_claim",
+    "journey: moving -> parked:stage_paused",
     "journey: moving -> paused:exhausted",
     "journey: moving -> paused:killed_node",
     "journey: moving -> paused:panic",
@@ -67,6 +69,8 @@ const TAKEN: [&str; 81] = [
     "journey: parked:content_claim -> moving",
     "journey: parked:signal -> moving",
     "journey: parked:signal -> withdrawn",
+    "journey: parked:stage_paused -> moving",
+    "journey: parked:stage_paused -> withdrawn",
     "journey: parked:timer -> moving",
     "journey: parked:timer -> withdrawn",
     "journey: paused:exhausted -> moving",
@@ -88,6 +92,7 @@ const TAKEN: [&str; 81] = [
     "journey: queued -> parked:backoff",
     "journey: queued -> parked:content_claim",
     "journey: queued -> parked:signal",
+    "journey: queued -> parked:stage_paused",
     "journey: queued -> parked:timer",
     "journey: queued -> paused:killed_node",
     "journey: queued -> paused:permanent",

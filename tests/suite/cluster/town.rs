@@ -18,8 +18,9 @@ pub fn request(to: SocketAddr, head: &str, body: &[u8]) -> Option<(u16, String)>
     let mut stream = TcpStream::connect_timeout(&to, Duration::from_secs(2)).ok()?;
     stream.set_read_timeout(Some(ANSWER)).ok()?;
     let length = body.len();
+    let kind = if head.ends_with(":batch") { "application/x-ndjson" } else { "application/json" };
     let head = format!(
-        "{head} HTTP/1.0\r\nHost: {to}\r\nContent-Type: application/x-ndjson\r\n\
+        "{head} HTTP/1.0\r\nHost: {to}\r\nContent-Type: {kind}\r\n\
          Content-Length: {length}\r\n\r\n"
     );
     stream.write_all(head.as_bytes()).ok()?;
@@ -146,7 +147,10 @@ impl Town {
         }
         let mut command = Gristmill::command();
         if let Some(by) = self.clocks.get(&number) {
-            command = command.under(&["faketime", "-m", "--exclude-monotonic", "-f", by]);
+            let library = faketime().expect("the library was looked for before");
+            // The program of that name would stay between the node and its signals.
+            command = command.env("LD_PRELOAD", library).env("FAKETIME", by);
+            command = command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
         }
         let mut process = command.spawn(arguments);
         let url = listening(&process.first_line(START));
@@ -216,6 +220,13 @@ impl Town {
         let _sound = Gristmill::command().run(audit).expect(0);
         drop(self.rail.take());
     }
+}
+
+/// What makes a program's wall clock wrong.
+pub fn faketime() -> Option<PathBuf> {
+    let folders = std::fs::read_dir("/usr/lib").ok()?.flatten();
+    let libraries = folders.map(|folder| folder.path().join("faketime/libfaketimeMT.so.1"));
+    libraries.into_iter().find(|library| library.exists())
 }
 
 fn listening(line: &str) -> String {

@@ -10,6 +10,7 @@ use super::wire::{Life, Process, Wire};
 use gristmill_actors::engine::{PayoutSlot, Ports};
 use gristmill_actors::membership::Place;
 use gristmill_actors::node::{Fatal, Node, Parts};
+use gristmill_actors::pauses::Pauses;
 use gristmill_actors::ports::Clock;
 use gristmill_actors::registry::Registry;
 use gristmill_actors::stage::StageType;
@@ -17,6 +18,7 @@ use gristmill_actors::stages::{self, Needs};
 use gristmill_actors::trace_log::TraceLog;
 use gristmill_workflows::shard::World;
 use gristmill_workflows::time::Timestamp;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::Poll;
@@ -62,11 +64,15 @@ pub(super) struct Fleet {
     zombies: Vec<Running>,
     started: u128,
     ends: u64,
+    /// What operators said of stages, for nodes that begin.
+    paused: BTreeSet<String>,
+    ever_paused: bool,
 }
 
 impl Fleet {
     pub(super) fn new(sim: Arc<Sim>) -> Self {
-        Self { sim, current: Vec::new(), zombies: Vec::new(), started: 0, ends: 0 }
+        let (current, zombies, paused) = (Vec::new(), Vec::new(), BTreeSet::new());
+        Self { sim, current, zombies, started: 0, ends: 0, paused, ever_paused: false }
     }
 
     /// New processes, until there are as many as there should be.
@@ -144,7 +150,7 @@ impl Fleet {
             address: String::new(),
         });
         let rail = RailWire { wire, rail: sim.rail.clone() };
-        let pauses = Arc::default();
+        let pauses = Arc::new(Pauses::new(self.paused.clone(), self.ever_paused));
         let parts = Parts { world, registry, ports, log, payouts, owner, window, pauses, place };
         let node = Node::start(parts, Arc::new(rail)).await?;
         Ok(Running { process, node, clock })
@@ -273,6 +279,13 @@ impl Fleet {
                 sim.journal.fault("stage down");
                 sim.stage_down_for(sim.chance.between(500, 30_000));
             }
+            Blow::StagePaused => {
+                sim.journal.fault("stage paused");
+                let stages = ["consent", "probe", "valuation", "trace", "payout"];
+                let stage = sim.chance.one(&stages).map(|stage| (*stage).to_owned());
+                let next = if self.paused.is_empty() { stage } else { None };
+                self.pause(next.into_iter().collect());
+            }
         }
         self.start().await;
     }
@@ -287,8 +300,19 @@ impl Fleet {
         self.zombies.last()
     }
 
-    /// Faults have stopped: what was left behind ends.
+    /// From now on these stages are paused, on every node that hears of it.
+    fn pause(&mut self, stages: BTreeSet<String>) {
+        self.sim.journal.note(format_args!("paused: {stages:?}"));
+        self.ever_paused |= !stages.is_empty();
+        for running in self.current.iter().chain(&self.zombies) {
+            running.node.engine().pause(stages.clone());
+        }
+        self.paused = stages;
+    }
+
+    /// Faults have stopped: what was left behind ends, and no stage is paused.
     pub(super) fn calm(&mut self) {
+        self.pause(BTreeSet::new());
         for zombie in self.zombies.drain(..) {
             bury(zombie);
         }

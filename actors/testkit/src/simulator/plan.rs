@@ -52,6 +52,8 @@ pub(super) enum Blow {
     RailDown,
     /// What the measuring and probing stages need is down for a while.
     StageDown,
+    /// An operator pauses a stage, or lets the paused ones go on.
+    StagePaused,
 }
 
 /// One seed, drawn.
@@ -141,6 +143,13 @@ impl Plan {
         }
         if faults {
             plan.blows = blows(&chance, faults_ms);
+            // Drawn apart, so that a seed stays what it was otherwise.
+            let chance = Chance::new(seed, 4);
+            if chance.hits(3_000) {
+                let paused = |_| (chance.below(faults_ms), Blow::StagePaused);
+                plan.blows.extend((0..chance.between(1, 8)).map(paused));
+                plan.blows.sort_unstable();
+            }
             let shared = plan.lease_ms > 0;
             // A store that one process locks has no zombies; nodes that share one decide by its
             // clock.
