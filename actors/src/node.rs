@@ -38,6 +38,7 @@ use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, RwLock};
+use std::time::Duration;
 use tokio::sync::watch;
 
 /// The root supervisor.
@@ -266,19 +267,28 @@ impl State {
         if let Some(status) = self.statuses.get(&shard) {
             status.send_replace(ShardStatus::default());
         }
-        let now = self.engine.ports.clock.now();
-        let (failures, last) = self.failures.entry(shard).or_insert((0, now));
-        let was_well = now.0.saturating_sub(last.0) > limits::RELOADED_WELL_MS;
-        *failures = if was_well { 1 } else { failures.saturating_add(1) };
-        *last = now;
-        let doubled = limits::RELOAD_AFTER * 2u32.saturating_pow((*failures).min(10) - 1);
-        let wait = doubled.min(limits::RELOAD_AFTER_MAX);
+        // That a withdrawal came first is no failure of the shard.
+        let wait = match known {
+            Some(shard::Error::Broken) => Duration::ZERO,
+            _ => self.reload_wait(shard),
+        };
         tracing::warn!(%shard, %error, ?wait, "a shard gave its memory up and is loaded again");
         let myself = myself.clone();
         tokio::spawn(async move {
             tokio::time::sleep(wait).await;
             crate::contribution::tell(&myself, NodeMessage::StartShard(shard));
         });
+    }
+
+    /// How long a shard that failed once more waits before it is loaded again.
+    fn reload_wait(&mut self, shard: ShardId) -> Duration {
+        let now = self.engine.ports.clock.now();
+        let (failures, last) = self.failures.entry(shard).or_insert((0, now));
+        let was_well = now.0.saturating_sub(last.0) > limits::RELOADED_WELL_MS;
+        *failures = if was_well { 1 } else { failures.saturating_add(1) };
+        *last = now;
+        let doubled = limits::RELOAD_AFTER * 2u32.saturating_pow((*failures).min(10) - 1);
+        doubled.min(limits::RELOAD_AFTER_MAX)
     }
 
     fn end(&self, fatal: Fatal) {

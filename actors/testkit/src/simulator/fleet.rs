@@ -227,17 +227,7 @@ impl Fleet {
             }
             Blow::PowerLoss => {
                 sim.journal.fault("power loss");
-                while !self.current.is_empty() {
-                    self.kill(0);
-                }
-                for zombie in self.zombies.drain(..) {
-                    bury(zombie);
-                }
-                for shard in sim.disk.lose(&sim.store, &sim.chance) {
-                    sim.journal.note(format_args!("shard {shard} lost its last writes"));
-                    sim.journal.fault("store lost what it had not acknowledged");
-                    sim.witness.forgot(&sim.store, shard);
-                }
+                self.lose_power();
             }
             Blow::Drain => {
                 sim.journal.fault("node drained");
@@ -281,10 +271,7 @@ impl Fleet {
             }
             Blow::StagePaused => {
                 sim.journal.fault("stage paused");
-                let stages = ["consent", "probe", "valuation", "trace", "payout"];
-                let stage = sim.chance.one(&stages).map(|stage| (*stage).to_owned());
-                let next = if self.paused.is_empty() { stage } else { None };
-                self.pause(next.into_iter().collect());
+                self.pause_or_resume();
             }
         }
         self.start().await;
@@ -298,6 +285,29 @@ impl Fleet {
             bury(self.zombies.remove(0));
         }
         self.zombies.last()
+    }
+
+    fn lose_power(&mut self) {
+        let sim = self.sim.clone();
+        while !self.current.is_empty() {
+            self.kill(0);
+        }
+        for zombie in self.zombies.drain(..) {
+            bury(zombie);
+        }
+        for shard in sim.disk.lose(&sim.store, &sim.chance) {
+            sim.journal.note(format_args!("shard {shard} lost its last writes"));
+            sim.journal.fault("store lost what it had not acknowledged");
+            sim.witness.forgot(&sim.store, shard);
+        }
+    }
+
+    /// An operator pauses a stage, or lets the one that is paused go on.
+    fn pause_or_resume(&mut self) {
+        let stages = ["consent", "probe", "valuation", "trace", "payout"];
+        let stage = self.sim.chance.one(&stages).map(|stage| (*stage).to_owned());
+        let next = if self.paused.is_empty() { stage } else { None };
+        self.pause(next.into_iter().collect());
     }
 
     /// From now on these stages are paused, on every node that hears of it.

@@ -1,6 +1,8 @@
 //! What fails is tried again, later and later; what is unavailable costs no attempt.
 
-use crate::town::{FLAKY_TIMES, Town};
+use crate::town::{FLAKY_TIMES, SHARD, Town};
+use gristmill_actors::limits::RELOAD_AFTER;
+use gristmill_testkit::faults;
 use gristmill_testkit::model_rail::Fault;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -59,4 +61,29 @@ async fn a_rail_that_says_when_to_come_again_is_taken_at_its_word() {
     assert_eq!(town.audited().finished.len(), 1);
     let asked = Duration::from_secs(times);
     assert!((asked..asked * 2).contains(&took), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_withdrawal_that_overtakes_an_acceptance_costs_its_shard_no_wait() {
+    let mut town = Town::new();
+    town.start().await;
+    town.consent().await;
+    town.rest().await;
+    town.faults.when(1, faults::Fault::Hang, |call| {
+        call.commit.is_some_and(|commit| !commit.guards.is_empty())
+    });
+    town.hand_in("a").await;
+    while town.faults.met().is_empty() {
+        tokio::time::advance(Duration::from_millis(1)).await;
+    }
+    town.withdraw().await;
+    let began = Instant::now();
+    town.faults.release();
+    town.rest().await;
+    let took = began.elapsed();
+    town.stop().await;
+    let rows = town.store.rows(SHARD).unwrap();
+    assert_eq!((rows.active.len(), rows.finished.len()), (0, 1));
+    assert_eq!(town.rail.lines(), []);
+    assert!(took < RELOAD_AFTER, "{took:?}");
 }
