@@ -62,7 +62,7 @@ fn brought_about(service: &Service) -> Vec<(Answer, u16, &'static str)> {
     service.await_state(&parked, "parked");
     let mut reused = contribution("ana", "1");
     reused["captured_at"] = json!("2026-01-01T00:00:00Z");
-    let none = format!("c{}", "0".repeat(36));
+    let (none, long) = (format!("c{}", "0".repeat(36)), "a".repeat(129));
     let retry = json!({"ids": [settled], "reason": "a test"});
     let told = service.post("/v1/admin/quarantine:retry", &retry).expect(200).json();
     assert_eq!(told["failed"][0]["problem"]["code"], "not_paused", "{told}");
@@ -87,6 +87,8 @@ fn brought_about(service: &Service) -> Vec<(Answer, u16, &'static str)> {
         (service.send("POST", path, "application/json", &[b' '; 70_000]), 413, "body_too_large"),
         (service.get(&format!("/v1/contributions/{none}")), 404, "not_found"),
         (service.get("/v1/nothing"), 404, "not_found"),
+        (service.get("/v1/consents?contributor=%C2%9B"), 400, "invalid_field"),
+        (service.get(&format!("/v1/contributors/{long}/statement")), 400, "invalid_field"),
         (service.send("DELETE", "/livez", "text/plain", b""), 405, "method_not_allowed"),
         (service.post("/v1/admin/stages/none/pause", &both), 422, "unknown_stage"),
         (service.post("/v1/admin/quarantine:retry", &both), 400, "missing_field"),

@@ -1,7 +1,7 @@
 //! Consents: given, taken back, listed.
 
 use super::json;
-use crate::manifest::{self, Line};
+use crate::manifest::{self, Line, is_id};
 use crate::service::body;
 use crate::service::intake::Durable;
 use crate::service::problem::{Code, Problem};
@@ -16,13 +16,18 @@ use gristmill_workflows::codec::decode;
 use gristmill_workflows::contributor::{Contributor, Grant};
 use gristmill_workflows::id::ShardId;
 use gristmill_workflows::inbox::{Item, Lane};
+use gristmill_workflows::limits::CONTRIBUTOR_BYTES_MAX;
 use gristmill_workflows::submission::{Consent, Scope};
 use hyper::StatusCode;
 use serde::Serialize;
 use std::sync::Arc;
 
-/// Refuses what names another person than a contributor's key is for.
+/// Refuses what names nobody, or another person than a contributor's key is for.
 pub fn concerns(caller: &Caller, contributor: &str) -> Result<(), Problem> {
+    if !is_id(contributor) || contributor.len() > CONTRIBUTOR_BYTES_MAX {
+        let detail = "must be 1 to 128 bytes of visible characters";
+        return Err(Problem::field(Code::InvalidField, "contributor", detail));
+    }
     if caller.may_see(contributor) {
         return Ok(());
     }

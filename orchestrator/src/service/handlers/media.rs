@@ -3,7 +3,6 @@
 
 use super::consents::concerns;
 use super::json;
-use crate::manifest::is_id;
 use crate::service::body::{Stream, discard};
 use crate::service::problem::{Code, Problem};
 use crate::service::query::Query;
@@ -14,7 +13,6 @@ use axum::extract::{RawQuery, State};
 use axum::response::Response;
 use axum::{Extension, http::HeaderMap};
 use gristmill_workflows::id::hex;
-use gristmill_workflows::limits::CONTRIBUTOR_BYTES_MAX;
 use hyper::StatusCode;
 use hyper::header::CONTENT_LENGTH;
 use serde::Serialize;
@@ -80,10 +78,6 @@ fn check(
     service.takes_in()?;
     let query = Query::read(query, &["contributor"])?;
     let contributor = query.needed("contributor")?;
-    if !is_id(contributor) || contributor.len() > CONTRIBUTOR_BYTES_MAX {
-        let detail = "must be 1 to 128 bytes of visible characters";
-        return Err(Problem::field(Code::InvalidField, "contributor", detail));
-    }
     concerns(caller, contributor)?;
     let declared = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
     let declared = declared.and_then(|length| length.parse::<u64>().ok());
