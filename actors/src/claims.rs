@@ -9,12 +9,12 @@ use crate::engine::Engine;
 use crate::limits;
 use crate::ports::{Claimed, StoreError};
 use crate::stage::Context;
-use gristmill_workflows::codec;
 use gristmill_workflows::commit::Place;
 use gristmill_workflows::id::ContributionId;
-use gristmill_workflows::journey::{Journey, State};
+use gristmill_workflows::journey::State;
 use gristmill_workflows::request::{Failure, Outcome, Reason, Wait};
 use gristmill_workflows::time::Timestamp;
+use gristmill_workflows::tombstone::Finished;
 use std::sync::atomic::Ordering;
 
 /// Where a claim's holder stands.
@@ -98,8 +98,15 @@ impl<'a> Claims<'a> {
         let Some(stored) = stored.into_iter().next().flatten() else {
             return Ok(Holder::Moves);
         };
-        let journey: Journey = codec::decode(&stored.row)
-            .map_err(|error| StoreError::Damaged { detail: error.to_string() })?;
+        let journey = match Finished::read(&stored.row)
+            .map_err(|error| StoreError::Damaged { detail: error.to_string() })?
+        {
+            Finished::Journey(journey) => journey,
+            Finished::Expired(tombstone) if tombstone.accepted.is_some() => {
+                return Ok(Holder::Accepted);
+            }
+            Finished::Expired(_) => return Ok(Holder::Gone),
+        };
         Ok(match (journey.accepted.is_some(), stored.place, journey.state) {
             (true, _, _) => Holder::Accepted,
             (false, Place::Finished, _) => Holder::Gone,

@@ -28,8 +28,6 @@ pub struct Contribution;
 /// What it is told.
 #[derive(Debug)]
 pub enum ContributionMessage {
-    /// Begin where the journey stood when the actor was made.
-    Begin,
     /// Go on from where the journey stands.
     Go(Box<Standing>),
     /// The pool's attempt is over.
@@ -61,6 +59,8 @@ pub struct State {
     shard: ActorRef<ShardMessage>,
     standing: Box<Standing>,
     fields: Arc<Fields>,
+    /// How many outputs the fields were made of.
+    merged: usize,
     outputs: Vec<(u8, Vec<u8>)>,
     requests: Vec<(u8, Request)>,
     stage: u8,
@@ -94,11 +94,20 @@ impl Actor for Contribution {
 
     async fn pre_start(
         &self,
-        myself: ActorRef<Self::Msg>,
+        _myself: ActorRef<Self::Msg>,
         arguments: Arguments,
     ) -> Result<State, ActorProcessingErr> {
-        tell(&myself, ContributionMessage::Begin);
         Ok(State::new(arguments))
+    }
+
+    /// Begins where the journey stood when the actor was made.
+    async fn post_start(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        state.drive(&myself).await;
+        Ok(())
     }
 
     async fn handle(
@@ -108,7 +117,6 @@ impl Actor for Contribution {
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            ContributionMessage::Begin => {}
             ContributionMessage::Go(standing) => state.stand(standing),
             ContributionMessage::Ran(outcome) => {
                 if !state.take(outcome) {
@@ -126,6 +134,7 @@ impl State {
         let Arguments { engine, shard, standing } = arguments;
         Self {
             fields: Arc::new(fields_of(&standing)),
+            merged: standing.journey.outputs.len(),
             stage: standing.journey.stage,
             outputs: Vec::new(),
             requests: Vec::new(),
@@ -136,7 +145,11 @@ impl State {
     }
 
     fn stand(&mut self, standing: Box<Standing>) {
-        self.fields = Arc::new(fields_of(&standing));
+        // Outputs are only added, and by this actor's own proposals while it lives.
+        let committed = standing.journey.outputs.len();
+        if std::mem::replace(&mut self.merged, committed) != committed {
+            self.fields = Arc::new(fields_of(&standing));
+        }
         self.outputs.clear();
         self.requests.clear();
         self.stage = standing.journey.stage;
@@ -241,9 +254,10 @@ impl State {
     fn take(&mut self, outcome: Outcome) -> bool {
         match outcome {
             Outcome::Done { output, requests } => {
-                merge(Arc::make_mut(&mut self.fields), &output);
                 self.requests.extend(requests.into_iter().map(|request| (self.stage, request)));
                 if output != b"{}" {
+                    merge(Arc::make_mut(&mut self.fields), &output);
+                    self.merged += 1;
                     self.outputs.push((self.stage, output));
                 }
                 self.stage += 1;

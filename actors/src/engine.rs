@@ -11,13 +11,14 @@ use crate::shard::ShardMessage;
 use crate::stage::AnyStage;
 use crate::trace_role::LogMessage;
 use gristmill_workflows::definition::WorkflowRef;
-use gristmill_workflows::id::ShardId;
+use gristmill_workflows::id::{Arrival, ShardId};
 use gristmill_workflows::shard::World;
 use gristmill_workflows::submission::Modality;
 use ractor::ActorRef;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, RwLock};
+use tokio::runtime::Handle;
 
 /// What was measured of some bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,6 +65,19 @@ pub struct Ports {
     pub media: Arc<dyn MediaStore>,
     /// Time and randomness.
     pub clock: Arc<dyn Clock>,
+    /// Threads that may wait for the disk, for what shards read: where a store is read in this
+    /// process, a read of many rows is then handed to another thread once.
+    pub readers: Option<Handle>,
+}
+
+impl Ports {
+    /// Runs a task that reads.
+    pub(crate) fn spawn_read(&self, task: impl Future<Output = ()> + Send + 'static) {
+        match &self.readers {
+            Some(readers) => readers.spawn(task),
+            None => tokio::spawn(task),
+        };
+    }
 }
 
 impl std::fmt::Debug for Ports {
@@ -83,6 +97,8 @@ pub struct Counters {
     pub paused: AtomicU64,
     /// Commits.
     pub commits: AtomicU64,
+    /// Finished journeys that expired.
+    pub expired: AtomicU64,
     /// Actors that ended by a panic or an error.
     pub restarts: AtomicU64,
 }
@@ -103,6 +119,8 @@ pub struct Engine {
     pub(crate) claims_wait: AtomicBool,
     /// Other nodes use the store as well.
     pub(crate) shares: bool,
+    /// How long finished journeys are kept, in milliseconds; none: for ever.
+    pub(crate) retention_ms: Option<u64>,
     /// The node is being stopped.
     pub(crate) ending: AtomicBool,
     pub(crate) stages: BTreeMap<WorkflowRef, Vec<Arc<dyn AnyStage>>>,
@@ -121,12 +139,12 @@ impl std::fmt::Debug for Engine {
 pub type PayoutSlot = Arc<OnceLock<ActorRef<PayoutMessage>>>;
 
 impl Engine {
-    /// Tells a shard's actor that its inbox has grown. A shard between two lives is not told: it
-    /// reads its inbox when it starts.
-    pub fn notify(&self, shard: ShardId) {
+    /// Tells a shard's actor that its inbox has grown, up to an arrival number if that is known. A
+    /// shard between two lives is not told: it reads its inbox when it starts.
+    pub fn notify(&self, shard: ShardId, arrived: Option<Arrival>) {
         let shards = self.shards.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(actor) = shards.get(&shard) {
-            contribution::tell(actor, ShardMessage::InboxGrew);
+            contribution::tell(actor, ShardMessage::InboxGrew(arrived));
         }
     }
 

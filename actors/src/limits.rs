@@ -14,12 +14,22 @@ pub const CHAIN_BATCH: usize = 64;
 pub const COMMIT_RESENDS_MAX: u32 = 20;
 /// Between two tries of a commit.
 pub const COMMIT_RESEND_AFTER: Duration = Duration::from_millis(100);
+/// What is decided and nobody waits for is committed after this, if no other commit came before.
+pub const SETTLE_AFTER: Duration = Duration::from_millis(20);
+/// The same over a store that nodes share, where a commit costs a request.
+pub const SETTLE_AFTER_SHARED: Duration = Duration::from_secs(3);
 /// Timers read ahead of time.
 pub const TIMER_HORIZON_MS: u64 = 60_000;
 /// Timers read at once.
 pub const TIMER_BATCH: usize = 256;
 /// The safety net looks for overdue timers, stranded items and unanswered transfers this often.
 pub const SWEEP_EVERY: Duration = Duration::from_secs(5);
+/// Finished rows read at once to find those whose time is over, and put in one commit.
+pub const EXPIRY_BATCH: usize = 128;
+/// From the end of one pass over a shard's finished rows to the begin of the next.
+pub const EXPIRY_EVERY_MS: u64 = 600_000;
+/// Passes begin at least so many times in the time of retention.
+pub const EXPIRIES_A_RETENTION: u64 = 8;
 /// A survey of what stands on a node begins at most this often.
 pub const SURVEY_EVERY: Duration = Duration::from_secs(5);
 /// After a survey the node rests this many times as long as it took.
@@ -50,6 +60,10 @@ pub const STAGE_PAUSED_BATCH: usize = 512;
 pub const REGISTER_NAME_BYTES_MAX: usize = 512;
 /// Longest row of the register, in bytes.
 pub const REGISTER_ROW_BYTES_MAX: usize = 64 * 1024;
+/// Tries to lease a part of a rate while other nodes are quicker.
+pub const RATE_TRIES: u32 = 20;
+/// Starts that could not be leased are asked for again after this.
+pub const RATE_AGAIN_AFTER: Duration = Duration::from_millis(200);
 /// First wait before an open circuit lets a probe through.
 pub const PROBE_AFTER: Duration = Duration::from_millis(200);
 /// Longest wait before an open circuit lets a probe through.
@@ -68,6 +82,13 @@ pub const RAIL_DOUBLINGS_ANSWERED: u32 = 3;
 pub const RAIL_MARGIN_PART: u32 = 10;
 /// At most this often a new checkpoint is published.
 pub const PUBLISH_EVERY: Duration = Duration::from_millis(200);
+/// Offers in an object of the log after which the next one waits for company.
+pub const SEQUENCE_COMPANY: usize = 4;
+/// From one object of the log to the next, while there is company.
+pub const SEQUENCE_EVERY: Duration = Duration::from_millis(10);
+/// Who publishes a shared log looks this often at what its shards have committed, and the others at
+/// what was taken away.
+pub const PRUNE_LOOK_EVERY_MS: u64 = 30_000;
 /// Times in a row that a shared log may fail to be opened anew before its role ends.
 pub const REOPENS_MAX: u32 = 50;
 /// Offers waiting at the log; with one offer a shard's commit, this is never reached.

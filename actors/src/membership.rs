@@ -10,6 +10,7 @@ use crate::engine::Engine;
 use crate::limits;
 use crate::node::NodeMessage;
 use crate::ports::{Membership, Notice, Renewed, ShardStore, StoreError};
+use crate::register::Register;
 use gristmill_workflows::id::ShardId;
 use gristmill_workflows::placement::{Member, Placement};
 use gristmill_workflows::time::Timestamp;
@@ -26,6 +27,8 @@ use tokio::sync::watch;
 pub struct Place {
     /// The nodes over the store.
     pub members: Arc<dyn Membership>,
+    /// Small rows that they share.
+    pub register: Arc<dyn Register>,
     /// What operators call this one.
     pub name: String,
     /// Where its service listens; empty without one.
@@ -154,10 +157,12 @@ impl Actor for MembershipActor {
                 state.placement.released(shard, now);
             }
             MembershipMessage::Heard(Notice::Roster) => state.beat_due = now,
-            MembershipMessage::Heard(Notice::Grew(shard)) => state.engine.notify(shard),
+            MembershipMessage::Heard(Notice::Grew(shard, arrived)) => {
+                state.engine.notify(shard, Some(arrived));
+            }
             MembershipMessage::Missed => {
                 state.beat_due = now;
-                state.placement.held().for_each(|shard| state.engine.notify(shard));
+                state.placement.held().for_each(|shard| state.engine.notify(shard, None));
             }
             MembershipMessage::Started(shard) => {
                 state.placement.kept(shard);
@@ -165,7 +170,8 @@ impl Actor for MembershipActor {
             }
             MembershipMessage::Gone(shard) => state.gone(shard, now),
             MembershipMessage::LeftAlone(shard) => {
-                state.gone(shard, now.plus_ms(gristmill_workflows::limits::LEFT_ALONE_MS));
+                state.until.remove(&shard);
+                state.placement.left_alone(shard, now);
             }
             MembershipMessage::Drain => {
                 state.placement.drain(now);

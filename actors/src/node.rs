@@ -75,6 +75,8 @@ pub struct Parts {
     pub owner: u128,
     /// Journeys in flight at the most.
     pub window: usize,
+    /// How long finished journeys are kept before tombstones take their place; none: for ever.
+    pub retention: Option<Duration>,
     /// Stages that an operator paused.
     pub pauses: Arc<Pauses>,
     /// Its place among the nodes that share the store; without one it owns every shard at once.
@@ -118,8 +120,12 @@ impl Actor for NodeActor {
         let Arguments { parts, rail, engine, statuses, sizes, holdings, fatal } = arguments;
         let cell = myself.get_cell();
         let mut pools = HashMap::new();
+        let (place, clock) = (parts.place.as_ref(), &engine.ports.clock);
+        let leases = place
+            .map(|place| pool::Leases { register: place.register.clone(), clock: clock.clone() });
         for (name, policy) in pool::policies(&parts.registry) {
-            let arguments = pool::Arguments { policy, watched: engine.metrics.stage(name) };
+            let (watched, leases) = (engine.metrics.stage(name), leases.clone());
+            let arguments = pool::Arguments { stage: name, policy, watched, leases };
             let (pool, _) = Actor::spawn_linked(None, StagePool, arguments, cell.clone()).await?;
             pools.insert(name, pool);
         }
@@ -341,6 +347,9 @@ impl Node {
             metrics,
             claims_wait: AtomicBool::new(false),
             shares: parts.place.is_some(),
+            retention_ms: parts
+                .retention
+                .map(|kept| u64::try_from(kept.as_millis()).unwrap_or(u64::MAX)),
             ending: AtomicBool::new(false),
             stages: parts.registry.stages.clone(),
             pools: OnceLock::new(),
@@ -385,7 +394,7 @@ impl Node {
 
     /// Tells a shard that its inbox has grown.
     pub fn notify(&self, shard: ShardId) {
-        self.engine.notify(shard);
+        self.engine.notify(shard, None);
     }
 
     /// Where the node stands.

@@ -5,6 +5,10 @@
 //! that a panic or a hang of a stage harms nobody else. If the pool dies, its jobs' journeys are
 //! still with their shards, which run them again.
 
+mod rate;
+
+pub(crate) use rate::Leases;
+
 use crate::contribution::{self, ContributionMessage, tell};
 use crate::limits;
 use crate::metrics::StageMetrics;
@@ -50,6 +54,8 @@ pub enum PoolMessage {
     Finished(Box<Job>, Outcome),
     /// Time to look again: a rate's next start, or a circuit's probe.
     Look,
+    /// Starts were leased: from when on, and how many; or could not be.
+    Leased(Option<(Instant, u64)>),
 }
 
 #[derive(Debug)]
@@ -70,7 +76,7 @@ pub struct PoolState {
     waiting: VecDeque<Box<Job>>,
     running: usize,
     circuit: Circuit,
-    next_start: Instant,
+    rate: rate::Rate,
     looking: Option<Instant>,
     watched: Arc<StageMetrics>,
     /// Up to when waiting was counted, and what for since then.
@@ -81,8 +87,11 @@ pub struct PoolState {
 /// What it starts with.
 #[derive(Debug)]
 pub struct Arguments {
+    pub(crate) stage: &'static str,
     pub(crate) policy: Policy,
     pub(crate) watched: Arc<StageMetrics>,
+    /// Where the rate is leased, if other nodes share it.
+    pub(crate) leases: Option<Leases>,
 }
 
 impl Actor for StagePool {
@@ -95,14 +104,15 @@ impl Actor for StagePool {
         _myself: ActorRef<Self::Msg>,
         arguments: Arguments,
     ) -> Result<PoolState, ActorProcessingErr> {
-        let Arguments { policy, watched } = arguments;
+        let Arguments { stage, policy, watched, leases } = arguments;
+        let rate = rate::Rate::new(stage, policy.rate_per_s, leases);
         let now = Instant::now();
         Ok(PoolState {
             policy,
             waiting: VecDeque::new(),
             running: 0,
             circuit: Circuit::Closed,
-            next_start: now,
+            rate,
             looking: None,
             watched,
             counted: now,
@@ -121,6 +131,7 @@ impl Actor for StagePool {
             PoolMessage::Run(job) => state.waiting.push_back(job),
             PoolMessage::Finished(job, outcome) => state.finished(job, outcome),
             PoolMessage::Look => state.looking = None,
+            PoolMessage::Leased(slice) => state.rate.leased(slice),
         }
         state.start(&myself);
         Ok(())
@@ -176,7 +187,8 @@ impl PoolState {
             let now = Instant::now();
             let closed = matches!(self.circuit, Circuit::Closed);
             self.held = if closed { Wait::Rate } else { Wait::Circuit };
-            if let Some(until) = self.not_before(now) {
+            let Some(rate) = self.rate.next(self.waiting.len(), now, myself) else { return };
+            if let Some(until) = self.not_before(rate, now) {
                 self.look_at(until, myself);
                 return;
             }
@@ -186,10 +198,7 @@ impl PoolState {
                 }
                 *probing = true;
             }
-            if self.policy.rate_per_s > 0 {
-                let gap = Duration::from_secs(1) / self.policy.rate_per_s;
-                self.next_start = self.next_start.max(now) + gap;
-            }
+            self.rate.started(now);
             let Some(mut job) = self.waiting.pop_front() else { return };
             self.watched.began(now.duration_since(job.since));
             job.since = now;
@@ -213,12 +222,11 @@ impl PoolState {
         paused
     }
 
-    fn not_before(&self, now: Instant) -> Option<Instant> {
+    fn not_before(&self, rate: Instant, now: Instant) -> Option<Instant> {
         let circuit = match &self.circuit {
             Circuit::Closed => now,
             Circuit::Open { until, .. } => *until,
         };
-        let rate = if self.policy.rate_per_s > 0 { self.next_start } else { now };
         Some(circuit.max(rate)).filter(|until| *until > now)
     }
 

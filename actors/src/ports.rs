@@ -1,6 +1,10 @@
 //! The ports: what actors need from the outside, split by guarantee. Each trait says its contract;
 //! every implementation passes the conformance suite of `gristmill_testkit`.
 
+mod lanes;
+
+pub use lanes::{Fetch, Lanes, Reads};
+
 use crate::limits;
 use crate::rail::BoxFuture;
 use gristmill_workflows::commit::{Commit, Place};
@@ -79,6 +83,8 @@ pub struct Intake {
     /// A withdrawal's mark, durable in the same step; its position becomes the item's arrival
     /// number.
     pub mark: Option<(ContributorKey, Mark)>,
+    /// What its reader needs with it.
+    pub reads: Reads,
 }
 
 /// What became of an intake.
@@ -125,6 +131,8 @@ pub struct Loaded {
     pub outbox: Vec<(u64, Vec<u8>)>,
     /// Data keys that were to be destroyed.
     pub erasures: Vec<u64>,
+    /// Intake items that a [`ShardStore::fetch`] noted and that are still in the inbox.
+    pub noted: Vec<Arrival>,
 }
 
 /// A contributor as stored: the row, encoded, and every mark.
@@ -210,6 +218,22 @@ pub trait ShardStore: Send + Sync + 'static {
         arrivals: Vec<Arrival>,
     ) -> BoxFuture<'_, Result<Vec<Option<Vec<u8>>>, StoreError>>;
 
+    /// Reads both lanes for the shard's owner, in one step where the store can; then it may note what
+    /// of the intake lane it answers, so that its owner need not, and `Fenced` says that the shard
+    /// has another owner or epoch. What is noted is as durable as a commit.
+    fn fetch(&self, shard: ShardId, fetch: Fetch) -> BoxFuture<'_, Result<Lanes, StoreError>> {
+        Box::pin(async move {
+            let mut lanes = Lanes::default();
+            let (after, limit) = fetch.intake;
+            if limit > 0 {
+                lanes.intake = self.inbox(shard, Lane::Intake, after, limit).await?;
+            }
+            let (after, limit) = fetch.control;
+            lanes.control = self.inbox(shard, Lane::Control, after, limit).await?;
+            Ok(lanes)
+        })
+    }
+
     /// How many items are in the intake lane. Whoever counts them anyway says so at once.
     fn queued(&self, shard: ShardId) -> BoxFuture<'_, Result<u64, StoreError>> {
         Box::pin(async move {
@@ -274,8 +298,8 @@ pub trait ShardStore: Send + Sync + 'static {
 /// What nodes tell each other, so that nobody has to poll. A notice may be lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Notice {
-    /// Something was put into a shard's inbox.
-    Grew(ShardId),
+    /// Something was put into a shard's inbox; the last arrival number that was given out.
+    Grew(ShardId, Arrival),
     /// A shard's lease was given back.
     Released(ShardId),
     /// A member came, went, or was asked to drain.

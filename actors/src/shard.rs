@@ -8,10 +8,12 @@
 //! memory rebuilt from the store, nothing acknowledged lost.
 
 mod admission;
+mod chain;
 mod children;
 mod commits;
 mod desk;
 mod effects;
+mod expiry;
 mod load;
 mod paused;
 
@@ -20,6 +22,7 @@ use crate::engine::Engine;
 use crate::limits;
 use crate::ports::{Committed, StoreError};
 use crate::survey::{self, Tally};
+use crate::trace_log;
 use gristmill_workflows::codec;
 use gristmill_workflows::definition::WorkflowRef;
 use gristmill_workflows::id::{Arrival, ShardId};
@@ -34,6 +37,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tokio::sync::watch;
 
+use commits::Settle;
+
 pub(crate) use admission::Fetched;
 pub(crate) use desk::{Desk, Read};
 
@@ -44,8 +49,8 @@ pub struct ShardActor;
 /// What it is told.
 #[derive(Debug)]
 pub enum ShardMessage {
-    /// Its inbox has grown.
-    InboxGrew,
+    /// Its inbox has grown, up to this arrival number if that is known.
+    InboxGrew(Option<Arrival>),
     /// Inbox items and what belongs to them were read.
     Fetched(Box<Result<Fetched, Error>>),
     /// A contribution's actor proposes.
@@ -67,6 +72,9 @@ pub enum ShardMessage {
     Erased(Vec<u64>),
     /// They were not, or nobody knows.
     NotErased(Vec<u64>),
+    /// What was decided and nobody waits for is to be committed, unless a commit came since this
+    /// one.
+    Settle(u64),
     /// A holder of content that stood was decided or goes on.
     HoldersChanged,
     /// Stages were paused or let go on.
@@ -122,6 +130,12 @@ pub enum Error {
     /// The log does not take what the shard offers.
     #[error("the log answered {0:?}")]
     Log(Answer),
+    /// The log could not say what it has of the shard's outbox.
+    #[error(transparent)]
+    Trace(#[from] trace_log::Error),
+    /// The log's role is gone.
+    #[error("nobody answers for the log")]
+    NoLog,
     /// A journey runs on a workflow that other nodes have and this one has not.
     #[error("a journey runs on version {} of the workflow {} that this node lacks", .0.version, .0.name)]
     Lacks(WorkflowRef),
@@ -136,7 +150,7 @@ impl Error {
             Self::Store(_) | Self::Codec(_) => "store",
             Self::Breach(_) => "invariant",
             Self::Broken => "withdrawal",
-            Self::Log(_) => "log",
+            Self::Log(_) | Self::Trace(_) | Self::NoLog => "log",
             Self::Lacks(_) => "newer",
         }
     }
@@ -182,6 +196,7 @@ pub struct State {
     // Commits.
     seq: u64,
     in_flight: Option<commits::InFlight>,
+    settle: commits::Settle,
     committed_seals: u64,
     starts: Vec<Arrival>,
     // Admission.
@@ -190,6 +205,14 @@ pub struct State {
     control_grew: bool,
     /// The intake lane may hold something that is not let in.
     intake_grew: bool,
+    /// Everything up to this arrival number was read, or a lane is known to hold more.
+    seen: Arrival,
+    /// While a read was under way: the inbox grew up to here.
+    told: Arrival,
+    /// What was found admitted at the start of this life is counted, durably.
+    counted: bool,
+    /// The next commit notes who was let in.
+    note_due: bool,
     cursors: admission::Cursors,
     admitted: BTreeMap<Arrival, u8>,
     suspects: VecDeque<(Arrival, u8)>,
@@ -215,6 +238,7 @@ pub struct State {
     erasing: usize,
     /// What the sweep tries to erase again.
     erase_again: Vec<u64>,
+    expiry: expiry::Expiry,
     /// Set once the counts of this life are durable.
     kept: Arc<AtomicBool>,
 }
@@ -250,21 +274,24 @@ impl Actor for ShardActor {
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            ShardMessage::InboxGrew => state.inbox_grew(),
-            ShardMessage::Fetched(fetched) => state.on_fetched(*fetched)?,
+            ShardMessage::InboxGrew(arrived) => state.inbox_grew(arrived),
+            ShardMessage::Fetched(fetched) => state.on_fetched(&myself, *fetched).await?,
             ShardMessage::Proposed(arrival, proposal) => state.on_proposed(arrival, proposal),
             ShardMessage::Committed(result) => state.on_committed(&myself, result).await?,
             ShardMessage::Sequenced { from, count, answer } => {
-                state.on_sequenced(from, count, answer)?;
+                state.on_sequenced(&myself, from, count, answer).await?;
             }
             ShardMessage::Read(read) => state.on_read(*read)?,
             ShardMessage::Erased(slots) => state.on_erased(&slots),
             ShardMessage::NotErased(slots) => state.on_not_erased(slots),
+            ShardMessage::Settle(seq) if seq == state.seq => state.settle = Settle::Now,
+            ShardMessage::Settle(_) => {}
             ShardMessage::HoldersChanged => state.look_at_claims(),
             ShardMessage::PausesChanged => state.on_pauses_changed(),
             ShardMessage::Timer => state.on_timer(),
             ShardMessage::Sweep => state.on_sweep(&myself),
             ShardMessage::Look(reply) => {
+                state.settle = Settle::Now;
                 let status = state.status();
                 if reply.send(status).is_err() {
                     tracing::trace!("nobody looks any more");
@@ -331,12 +358,21 @@ impl State {
         self.machine.propose(arrival, *proposal, now, random);
     }
 
-    fn on_sequenced(&mut self, from: u64, count: u64, answer: Answer) -> Result<(), Error> {
+    async fn on_sequenced(
+        &mut self,
+        myself: &ActorRef<ShardMessage>,
+        from: u64,
+        count: u64,
+        answer: Answer,
+    ) -> Result<(), Error> {
         self.offered = self.offered.saturating_sub(1);
         let Answer::At(first) = answer else { return Err(Error::Log(answer)) };
         let indices: Vec<u64> = (first..first + count).collect();
         let now = self.now();
         self.machine.sequenced(from, &indices, now)?;
+        for arrival in self.machine.take_ready() {
+            self.run(myself, arrival).await;
+        }
         Ok(())
     }
 
@@ -353,9 +389,10 @@ impl State {
     }
 
     fn on_sweep(&mut self, myself: &ActorRef<ShardMessage>) {
-        self.inbox_grew();
+        self.inbox_grew(None);
         self.machine.repeat_unanswered();
         self.desk.push_back(Desk::Horizon);
+        self.expire_later();
         let again = std::mem::take(&mut self.erase_again);
         if !again.is_empty() {
             self.erase(myself, again);
@@ -365,7 +402,7 @@ impl State {
 
     fn on_drain(&mut self) {
         self.draining = true;
-        self.desk.retain(|desk| !matches!(desk, Desk::Horizon));
+        self.desk.retain(|desk| !matches!(desk, Desk::Horizon | Desk::Expire { .. }));
         let children: Vec<Arrival> = self.children.keys().copied().collect();
         for arrival in children {
             self.let_go(arrival);

@@ -14,8 +14,9 @@ use gristmill_workflows::request::{self, Failure, PayoutVerdict, Reason, Request
 use gristmill_workflows::shard::World;
 use gristmill_workflows::submission::Submission;
 use gristmill_workflows::time::Timestamp;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::de::value::MapDeserializer;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::future::Future;
 use std::sync::Arc;
@@ -317,15 +318,12 @@ impl<S: Stage> AnyStage for Erased<S> {
 
     fn run<'a>(&'a self, cx: &'a Context, fields: &'a Fields) -> BoxFuture<'a, request::Outcome> {
         Box::pin(async move {
-            let mut input = Fields::new();
-            for (name, _) in S::Input::FIELDS {
-                if let Some(value) = fields.get(*name) {
-                    input.insert((*name).to_owned(), value.clone());
-                }
-            }
-            let input = match serde_json::from_value::<S::Input>(Value::Object(input)) {
+            let read = |(name, _): &(&'static str, _)| Some((*name, fields.get(*name)?));
+            let input = MapDeserializer::new(S::Input::FIELDS.iter().filter_map(read));
+            let input = match S::Input::deserialize(input) {
                 Ok(input) => input,
                 Err(error) => {
+                    let error: serde_json::Error = error;
                     let detail = format!("an earlier output does not fit the input: {error}");
                     return request::Outcome::Failed(Failure::Permanent { detail });
                 }

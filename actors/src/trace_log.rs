@@ -8,6 +8,7 @@
 
 mod error;
 pub mod limits;
+mod margin;
 mod objects;
 mod opening;
 mod publication;
@@ -46,6 +47,7 @@ pub struct TraceLog {
     backlog_bytes: usize,
     retained: VecDeque<Retained>,
     acknowledged: BTreeMap<ShardId, u64>,
+    margin: margin::Margin,
     /// Sizes of the checkpoints that stand, oldest first.
     checkpoints: VecDeque<u64>,
     publishing: bool,
@@ -203,7 +205,8 @@ impl TraceLog {
 
     /// The shard has committed the indices of all its outbox positions `below`: they are not
     /// offered again. Every shard says this once after each [`TraceLog::open`], too, otherwise no
-    /// sequenced object that it has a part in is ever taken away.
+    /// sequenced object that it has a part in is ever taken away. Of a shared log nothing is taken
+    /// away for that alone, see [`TraceLog::committed`].
     pub fn acknowledge(&mut self, shard: ShardId, below: u64) {
         let known = self.acknowledged.entry(shard).or_default();
         *known = below.max(*known);

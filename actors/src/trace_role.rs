@@ -4,6 +4,8 @@
 //! object, and the answers leave when that object is durable. Publishing follows at its own pace,
 //! beside sequencing. If the role dies, `sequenced/` holds the truth, and shards offer again what was not answered.
 
+mod committed;
+
 use crate::contribution::tell;
 use crate::engine::Engine;
 use crate::limits;
@@ -12,9 +14,13 @@ use crate::shard::ShardMessage;
 use crate::trace_log::{self, TraceLog, Written};
 use gristmill_workflows::id::ShardId;
 use gristmill_workflows::sequencer::{Answer, Offer, Sequencer};
+use gristmill_workflows::shard::Found;
+use gristmill_workflows::time::Timestamp;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
 
 /// The actor.
 #[derive(Debug)]
@@ -25,12 +31,21 @@ pub struct TraceRole;
 pub enum LogMessage {
     /// A shard offers an outbox row.
     Offer(Offer, ActorRef<ShardMessage>),
+    /// What does the log have of a shard's outbox from a position on. Before that one stands the
+    /// position from which on rows are offered again.
+    Above(ShardId, (u64, u64), oneshot::Sender<Result<Vec<Found>, trace_log::Error>>),
     /// A shard has committed the indices of everything below a position.
     Acknowledge(ShardId, u64),
     /// The log is back from sequencing.
     Worked(Box<Work>),
+    /// Offers that waited for company have waited.
+    Sequence,
     /// Time to publish.
     Publish,
+    /// What the shards of a shared log have committed, if that could be read.
+    Committed(Option<BTreeMap<ShardId, u64>>),
+    /// The node ends: publish whatever was sequenced, whosever turn it is, and say so.
+    Close(oneshot::Sender<()>),
     /// A shared log is back from looking at what others wrote.
     Refreshed(Box<Refreshed>),
     /// A publication was written, or failed.
@@ -98,6 +113,8 @@ impl std::fmt::Debug for Arguments {
     }
 }
 
+type Asked = (ShardId, (u64, u64), oneshot::Sender<Result<Vec<Found>, trace_log::Error>>);
+
 /// What it keeps.
 #[derive(Debug)]
 pub struct State {
@@ -106,6 +123,12 @@ pub struct State {
     /// One for each offer that waits.
     askers: Vec<Asker>,
     acknowledged: Vec<(ShardId, u64)>,
+    /// Who asks what the log has.
+    asked: Vec<Asked>,
+    /// When the last offers were taken, and how many.
+    took: Option<(Instant, usize)>,
+    /// Offers wait for company.
+    sequence_set: bool,
     publish_due: bool,
     /// A publication is being written.
     publishing: bool,
@@ -119,6 +142,12 @@ pub struct State {
     /// What it published last time it published itself is what the log still knows.
     publishes: bool,
     failed_looks: u32,
+    /// When to look at what of a shared log may go.
+    prune_due: Timestamp,
+    /// What the last look found.
+    committed: Option<BTreeMap<ShardId, u64>>,
+    /// Who waits until everything is published.
+    closing: Option<oneshot::Sender<()>>,
     engine: Arc<Engine>,
 }
 
@@ -144,6 +173,9 @@ impl Actor for TraceRole {
             waiting: Vec::new(),
             askers: Vec::new(),
             acknowledged: Vec::new(),
+            asked: Vec::new(),
+            took: None,
+            sequence_set: false,
             publish_due,
             publishing: false,
             written: None,
@@ -153,6 +185,9 @@ impl Actor for TraceRole {
             holdings,
             publishes: false,
             failed_looks: 0,
+            prune_due: engine.ports.clock.now(),
+            committed: None,
+            closing: None,
             engine,
         })
     }
@@ -174,16 +209,22 @@ impl Actor for TraceRole {
     ) -> Result<(), ActorProcessingErr> {
         match message {
             LogMessage::Offer(offer, shard) => state.offered(offer, shard),
+            LogMessage::Above(shard, rows, reply) => state.asked.push((shard, rows, reply)),
             LogMessage::Acknowledge(shard, below) => state.acknowledged.push((shard, below)),
             LogMessage::Worked(work) => state.worked(*work)?,
             LogMessage::Published(written) => {
                 state.publishing = false;
                 state.written = Some(*written);
             }
+            LogMessage::Sequence => state.sequence_set = false,
             LogMessage::Publish => {
                 state.publish_set = false;
-                state.publish_due = state.holdings.is_none();
-                state.refresh_due = state.holdings.is_some();
+                state.publish_soon();
+            }
+            LogMessage::Committed(committed) => state.committed = committed,
+            LogMessage::Close(reply) => {
+                state.closing = Some(reply);
+                state.publish_soon();
             }
             LogMessage::Refreshed(refreshed) => state.refreshed(*refreshed)?,
         }
@@ -199,6 +240,11 @@ impl State {
         self.waiting.push(offer);
     }
 
+    fn publish_soon(&mut self) {
+        self.publish_due = self.holdings.is_none();
+        self.refresh_due = self.holdings.is_some();
+    }
+
     /// With the log at hand: takes up what was published, begins the next publication if one is
     /// due, and hands the log to a task if offers wait.
     fn work(&mut self, myself: &ActorRef<LogMessage>) -> Result<(), trace_log::Error> {
@@ -206,9 +252,16 @@ impl State {
         for (shard, below) in self.acknowledged.drain(..) {
             log.acknowledge(shard, below);
         }
+        if let Some(committed) = self.committed.take() {
+            log.committed(self.engine.ports.clock.now(), committed);
+        }
         if let Some(written) = self.written.take() {
             log.finish(written)?;
             self.engine.metrics.published(self.engine.ports.clock.now());
+        }
+        if !self.asked.is_empty() {
+            answer(log, std::mem::take(&mut self.asked), myself);
+            return Ok(());
         }
         if self.refresh_due && !self.publishing {
             self.refresh_due = false;
@@ -223,9 +276,15 @@ impl State {
         self.show(&log, myself);
         if self.waiting.is_empty() || log.is_full() {
             self.log = Some(log);
+            self.closed();
+            return Ok(());
+        }
+        if self.waits_for_company(myself) {
+            self.log = Some(log);
             return Ok(());
         }
         let fits = Sequencer::batch(&self.waiting);
+        self.took = Some((Instant::now(), fits));
         let offers: Vec<Offer> = self.waiting.drain(..fits).collect();
         let askers: Vec<Asker> = self.askers.drain(..fits).collect();
         let myself = myself.clone();
@@ -247,12 +306,39 @@ impl State {
         Ok(())
     }
 
+    /// Each object costs a file or two and their fsyncs, however little is in it. Where the last one
+    /// had offers of several shards, the next one waits for as many.
+    fn waits_for_company(&mut self, myself: &ActorRef<LogMessage>) -> bool {
+        let Some((since, many)) = self.took else { return false };
+        let left = limits::SEQUENCE_EVERY.saturating_sub(since.elapsed());
+        if many < limits::SEQUENCE_COMPANY || left.is_zero() || self.closing.is_some() {
+            return false;
+        }
+        if !std::mem::replace(&mut self.sequence_set, true) {
+            let myself = myself.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(left).await;
+                tell(&myself, LogMessage::Sequence);
+            });
+        }
+        true
+    }
+
     /// Hands a shared log to a task that looks at what others wrote. Who publishes now and did not
     /// before, or finds that another one did, opens the log anew: its right edge is another.
     fn refresh(&mut self, mut log: TraceLog, myself: &ActorRef<LogMessage>) {
         let holdings = self.holdings.as_ref();
-        let publishes = holdings.is_some_and(|holdings| holdings.borrow().first);
+        let its_turn = holdings.is_some_and(|holdings| holdings.borrow().first);
+        let publishes = its_turn || self.closing.is_some();
         let anew = publishes && !self.publishes;
+        let now = self.engine.ports.clock.now();
+        let prunes = self.prune_due <= now && log.is_long();
+        if prunes {
+            self.prune_due = now.plus_ms(limits::PRUNE_LOOK_EVERY_MS);
+        }
+        if prunes && publishes {
+            committed::look(self.engine.clone(), myself.clone());
+        }
         let myself = myself.clone();
         tokio::spawn(async move {
             let looked = match (anew, publishes) {
@@ -263,6 +349,10 @@ impl State {
                     Err(error) => Err(error),
                 },
                 (false, false) => match log.catch_up().await {
+                    Ok(()) if prunes => match log.follow().await {
+                        Ok(_) => log.trim().await,
+                        Err(error) => Err(error),
+                    },
                     Ok(()) => log.follow().await.map(drop),
                     Err(trace_log::Error::Superseded { .. }) => {
                         // It slept while others published, and took away what they published.
@@ -315,6 +405,19 @@ impl State {
         Ok(())
     }
 
+    /// Tells who waits for the end once nothing is left to publish.
+    fn closed(&mut self) {
+        let LogSizes { sequenced, published } = *self.sizes.borrow();
+        if !self.waiting.is_empty() || published < sequenced {
+            return;
+        }
+        if let Some(waiter) = self.closing.take()
+            && waiter.send(()).is_err()
+        {
+            tracing::trace!("nobody waits for the log's end any more");
+        }
+    }
+
     /// Shows the sizes; where something is not published yet, sets the time for it.
     fn show(&mut self, log: &TraceLog, myself: &ActorRef<LogMessage>) {
         let sizes = sizes_of(log);
@@ -331,6 +434,31 @@ impl State {
             });
         }
     }
+}
+
+/// Hands the log to a task that looks for what shards ask for.
+fn answer(mut log: TraceLog, asked: Vec<Asked>, myself: &ActorRef<LogMessage>) {
+    let myself = myself.clone();
+    tokio::spawn(async move {
+        for (shard, (pending, next), reply) in asked {
+            let mut found = log.above(shard, pending, next).await;
+            if matches!(found, Err(trace_log::Error::Superseded { .. })) {
+                // It slept while others published.
+                found = match reopen(&log).await {
+                    Ok(reopened) => {
+                        log = reopened;
+                        log.above(shard, pending, next).await
+                    }
+                    Err(error) => Err(error),
+                };
+            }
+            if reply.send(found).is_err() {
+                tracing::trace!(%shard, "the shard that asked the log is gone");
+            }
+        }
+        let work = Work { log, askers: Vec::new(), answers: Ok(Vec::new()) };
+        tell(&myself, LogMessage::Worked(Box::new(work)));
+    });
 }
 
 /// Opens a shared log anew; others take objects away while it is read, so more than once.

@@ -5,7 +5,7 @@
 //! (default 500000) in batches of BATCH (default 16) a shard, then closes and opens again.
 
 use gristmill::embedded_store::{EmbeddedStore, Options};
-use gristmill_actors::ports::{Intake, ShardStore, Submitted};
+use gristmill_actors::ports::{Intake, Reads, ShardStore, Submitted};
 use gristmill_workflows::commit::{Commit, Place};
 use gristmill_workflows::id::{Arrival, ContributorKey, ShardId};
 use gristmill_workflows::inbox::Lane;
@@ -65,6 +65,7 @@ async fn shard(
             item: value(seed(n), 250),
             identity: Some((name(seed(n)), [1; 16])),
             mark: None,
+            reads: Reads::default(),
         };
         let begun = Instant::now();
         let answers = store.submit((from..from + batch).map(item).collect()).await?;

@@ -3,7 +3,7 @@
 use crate::cli::{self, Cli, Command};
 use crate::config::{Config, Overrides};
 use crate::run::{self, say};
-use crate::{measuring, sandbox_rail, verbs};
+use crate::{measuring, sandbox_rail, threads, verbs};
 use clap::Parser;
 use gristmill_actors::stage::StageType;
 use std::path::Path;
@@ -24,10 +24,17 @@ pub fn main_with(own: Vec<StageType>) -> ExitCode {
     if matches!(cli.command, Command::MediaWorker) {
         return measuring::media_worker();
     }
+    let answers_others = matches!(cli.command, Command::Serve(_));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .global_queue_interval(TASKS_BETWEEN_LOOKS)
         .event_interval(TASKS_BETWEEN_LOOKS)
+        .on_thread_start(move || {
+            // Threads of their own answer; these drive journeys, which nobody waits for so closely.
+            if answers_others {
+                threads::step_back(threads::JOURNEYS_BEHIND);
+            }
+        })
         .build();
     match runtime {
         Ok(runtime) => ExitCode::from(runtime.block_on(command(cli.command, &own))),

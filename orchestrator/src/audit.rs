@@ -8,6 +8,7 @@ mod rows;
 
 pub use rail::RailSource;
 
+use crate::log_folder::LogFolder;
 use gristmill_actors::ports::{ShardStore, StoreError};
 use gristmill_actors::rail::RailError;
 use gristmill_trace::key::Verifier;
@@ -60,11 +61,11 @@ pub struct Sources<'a> {
     /// The log's key.
     pub verifier: &'a Verifier,
     /// The log's folder.
-    pub trace: PathBuf,
+    pub trace: LogFolder,
     /// The rail's book.
     pub rail: RailSource,
     /// The last run's report, which names what it acknowledged; it need not stand.
-    pub report: PathBuf,
+    pub report: Option<PathBuf>,
 }
 
 impl std::fmt::Debug for Sources<'_> {
@@ -119,7 +120,10 @@ impl Found {
 /// [`Error`] when something cannot be read at all; damage is in the verdict instead.
 pub async fn audit(sources: &Sources<'_>) -> Result<Verdict, Error> {
     let store = sources.store;
-    let reported = rows::reported(&sources.report)?;
+    let reported = match &sources.report {
+        Some(report) => rows::reported(report)?,
+        None => rows::Reported::default(),
+    };
     let log = log::Log {
         folder: sources.trace.clone(),
         verifier: sources.verifier.clone(),

@@ -6,7 +6,8 @@ mod simulate;
 
 pub use journeys::{Chosen, List, Quarantine, Receipt, ReceiptVerb, Stage, Submit, Told, Withdraw};
 pub use node::{Node, Place, SharedStore};
-pub use simulate::{Habits, Simulate, SimulatePlace, SimulateVerb};
+pub(crate) use simulate::duration_ms;
+pub use simulate::{Calls, Habits, Simulate, SimulatePlace, SimulateVerb};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -247,7 +248,7 @@ pub enum Keys {
 pub enum Trace {
     /// Check a whole log.
     Verify {
-        /// A folder or an http:// address.
+        /// A folder, an http:// address, or s3://BUCKET/FOLDER.
         log: String,
         /// The log's verifier key, or a file that holds it.
         #[arg(long)]

@@ -9,8 +9,11 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::time::Duration;
 
 pub use layers::Overrides;
+
+const DAY_SECONDS: u64 = 86_400;
 
 /// Everything that can be configured, checked.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -20,8 +23,12 @@ pub struct Config {
     pub trace: Trace,
     /// The embedded store.
     pub store: Store,
+    /// The bucket of `--shared-dir s3://…`.
+    pub bucket: Bucket,
     /// The node.
     pub node: Node,
+    /// Finished journeys.
+    pub retention: Retention,
     /// Measuring of media.
     pub media: Media,
     /// The rail that pays.
@@ -54,6 +61,16 @@ pub struct Store {
     pub high_water: u64,
 }
 
+/// `[bucket]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Bucket {
+    /// `http://host:port` or `https://…`; empty: Amazon's of the region.
+    pub endpoint: String,
+    /// The region that requests are signed for.
+    pub region: String,
+}
+
 /// `[node]`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -65,6 +82,14 @@ pub struct Node {
     /// How far ahead `run` waits for journeys that go on by themselves before it reports, in
     /// milliseconds; timers further ahead are not in memory.
     pub rest_patience_ms: u64,
+}
+
+/// `[retention]`
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Retention {
+    /// Days that finished journeys are kept before tombstones take their place; 0: for ever.
+    pub finished_days: u64,
 }
 
 /// `[media]`
@@ -132,6 +157,12 @@ impl Default for Trace {
 impl Default for Store {
     fn default() -> Self {
         Self { shards: 16, high_water: 10_000_000 }
+    }
+}
+
+impl Default for Bucket {
+    fn default() -> Self {
+        Self { endpoint: String::new(), region: "us-east-1".to_owned() }
     }
 }
 
@@ -283,6 +314,14 @@ impl Config {
     #[must_use]
     pub fn print(&self) -> String {
         toml::to_string(self).expect("texts and integers below 2^63 are TOML")
+    }
+}
+
+impl Retention {
+    /// How long finished journeys are kept; none: for ever.
+    #[must_use]
+    pub fn finished(&self) -> Option<Duration> {
+        (self.finished_days > 0).then(|| Duration::from_secs(self.finished_days * DAY_SECONDS))
     }
 }
 

@@ -68,6 +68,7 @@ impl std::fmt::Debug for Prepared {
 pub struct Running {
     /// The node.
     pub node: Node,
+    rail: String,
     sandbox: Option<sandbox_rail::Running>,
 }
 
@@ -128,15 +129,22 @@ impl Prepared {
             payouts: self.payouts,
             owner: opened.incarnation,
             window: config.node.window,
+            retention: config.retention.finished(),
             pauses,
             place: opened.place.clone(),
         };
         let node = Node::start(parts, rail).await?;
-        Ok(Running { node, sandbox })
+        Ok(Running { node, rail: url, sandbox })
     }
 }
 
 impl Running {
+    /// The rail's address.
+    #[must_use]
+    pub fn rail(&self) -> &str {
+        &self.rail
+    }
+
     /// Ends the node in order; true if every shard said so in time.
     pub async fn stop(self, deadline: Duration) -> Result<bool, Error> {
         let drained = self.node.stop(deadline).await;
@@ -171,7 +179,8 @@ async fn own_sandbox(opened: &Opened) -> Result<sandbox_rail::Running, Error> {
     Ok(tokio::task::spawn_blocking(move || sandbox_rail::serve(&options)).await??)
 }
 
-fn profile(config: &Config) -> RailProfile {
+/// What the configured rail promises.
+pub(crate) fn profile(config: &Config) -> RailProfile {
     RailProfile {
         name: config.rail.name.clone(),
         key_window: Duration::from_millis(config.rail.key_window_ms),

@@ -1,8 +1,9 @@
 //! The embedded store: shards and content claims on one fjall database of this process (ADR 0001).
 //!
 //! All writes go through one thread, which makes every call that waits durable by one fsync. Reads
-//! run on blocking threads, or where they are asked for if that thread may wait. After a failed write every call fails and the process has to end; what
-//! the failed group wrote may be there or not, and a resend under the same seq tells.
+//! run where they are asked for if that thread may wait, else on blocking threads. After a failed
+//! write every call fails and the process has to end; what the failed group wrote may be there or
+//! not, and a resend under the same seq tells.
 
 mod engine;
 mod files;
@@ -13,8 +14,8 @@ mod memory;
 mod open_error;
 mod reads;
 mod register;
+mod retired;
 mod torn;
-pub(crate) mod waits;
 mod writer;
 
 #[cfg(test)]
@@ -27,6 +28,7 @@ use self::files::Acknowledged;
 use self::keys::Tag;
 use self::memory::Marked;
 use self::writer::{Job, Reply, Writer};
+use crate::threads;
 use gristmill_actors::ports::{
     Claimed, Committed, ContentIndex, Intake, Loaded, Renewed, ShardStore, StoreError,
     StoredContributor, StoredJourney, Submitted,
@@ -221,7 +223,7 @@ impl EmbeddedStore {
         if let Some(failure) = self.shared.failure() {
             return Err(failure);
         }
-        if waits::here() {
+        if threads::may_wait() {
             return read(&self.shared);
         }
         let shared = Arc::clone(&self.shared);

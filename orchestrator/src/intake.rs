@@ -8,7 +8,7 @@ pub(crate) mod items;
 use crate::manifest::{self, Code, Consent, Contribution, Line, Problem, Withdraw};
 use crate::media_root::{Bytes, MediaRoot};
 use gristmill_actors::engine::Ports;
-use gristmill_actors::ports::{Intake as Item, MediaError, StoreError, Submitted};
+use gristmill_actors::ports::{Intake as Item, MediaError, Reads, StoreError, Submitted};
 use gristmill_workflows::codec::{self, encode};
 use gristmill_workflows::id::{ContributionId, ShardId};
 use gristmill_workflows::inbox;
@@ -401,8 +401,10 @@ impl<'a> Intake<'a> {
                     (inbox::Item::Withdrawal(item), Some((key, mark)), None)
                 }
             };
+            let reads = Reads::of(&item, &self.world.key);
             let (lane, item) = (item.lane(), encode(&item)?);
-            items.push(Item { shard, lane, item, identity: Some((identity, body)), mark });
+            let identity = Some((identity, body));
+            items.push(Item { shard, lane, item, identity, mark, reads });
             places.push((line, id));
         }
         if !claims.is_empty() {

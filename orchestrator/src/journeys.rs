@@ -10,10 +10,11 @@ use gristmill_actors::ports::{ShardStore, StoreError};
 use gristmill_workflows::codec::{self, Record, decode};
 use gristmill_workflows::commit::SequencedRow;
 use gristmill_workflows::definition::{Definition, WorkflowRef};
-use gristmill_workflows::id::{Arrival, ContributionId, ShardId};
+use gristmill_workflows::id::{Arrival, ContributionId, ContributorKey, ShardId};
 use gristmill_workflows::inbox::{Item, Lane};
 use gristmill_workflows::journey::{Journey, Logged};
 use gristmill_workflows::submission::Submission;
+use gristmill_workflows::tombstone::Finished;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -63,6 +64,15 @@ pub enum Found {
         /// Its row.
         journey: Box<Journey>,
     },
+    /// It finished, and its time of retention is over.
+    Expired {
+        /// Whose shard.
+        shard: ShardId,
+        /// Whose it was.
+        contributor: ContributorKey,
+        /// What is still known; what is gone is empty.
+        journey: Box<Journey>,
+    },
     /// It is an item in an inbox.
     Queued {
         /// Whose shard.
@@ -79,7 +89,7 @@ impl Found {
     #[must_use]
     pub fn submission(&self) -> &Submission {
         match self {
-            Self::Journey { journey, .. } => &journey.submission,
+            Self::Journey { journey, .. } | Self::Expired { journey, .. } => &journey.submission,
             Self::Queued { submission, .. } => submission,
         }
     }
@@ -136,18 +146,12 @@ async fn rows(
     let mut rows = Vec::with_capacity(arrivals.len());
     for (arrival, stored) in arrivals.into_iter().zip(stored) {
         rows.push(match stored {
-            Some(stored) => {
-                let journey = Box::new(row(shard, arrival, &stored.row)?);
-                Some(Found::Journey { shard, journey })
-            }
+            Some(stored) => Some(stands(shard, arrival, &stored.row)?),
             None => match items.next().flatten() {
                 Some(item) => queued(shard, arrival, &item)?,
                 // It left the inbox after its row was looked for: by now it has one.
                 None => match store.journeys(shard, vec![arrival]).await?.pop().flatten() {
-                    Some(stored) => {
-                        let journey = Box::new(row(shard, arrival, &stored.row)?);
-                        Some(Found::Journey { shard, journey })
-                    }
+                    Some(stored) => Some(stands(shard, arrival, &stored.row)?),
                     None => None,
                 },
             },
@@ -158,6 +162,21 @@ async fn rows(
 
 fn row<R: Record>(shard: ShardId, arrival: Arrival, bytes: &[u8]) -> Result<R, Error> {
     decode(bytes).map_err(|source| Error::Row { shard, arrival, source })
+}
+
+/// A journey's row, expired or not.
+///
+/// # Errors
+/// [`Error::Row`] when it is neither.
+pub(crate) fn stands(shard: ShardId, arrival: Arrival, bytes: &[u8]) -> Result<Found, Error> {
+    let read = Finished::read(bytes).map_err(|source| Error::Row { shard, arrival, source })?;
+    Ok(match read {
+        Finished::Journey(journey) => Found::Journey { shard, journey },
+        Finished::Expired(tombstone) => {
+            let (contributor, journey) = (tombstone.contributor, Box::new(tombstone.journey()));
+            Found::Expired { shard, contributor, journey }
+        }
+    })
 }
 
 fn queued(shard: ShardId, arrival: Arrival, item: &[u8]) -> Result<Option<Found>, Error> {

@@ -9,6 +9,7 @@
 
 use crate::durable_files::limits::{KEY_BLOCK_MAX, KEY_BLOCK_MIN};
 use crate::durable_files::{is_full, make_folder, sync_folder};
+use crate::threads;
 use gristmill_actors::ports::{KeyStore, StoreError};
 use gristmill_actors::rail::BoxFuture;
 use gristmill_workflows::entry::DataKey;
@@ -279,6 +280,10 @@ impl KeyStore for KeyFiles {
     }
 
     fn keys(&self, slots: Vec<u64>) -> BoxFuture<'_, Result<Vec<Option<DataKey>>, StoreError>> {
+        if threads::may_wait() {
+            let read = self.0.keys(&slots);
+            return Box::pin(std::future::ready(read));
+        }
         self.run(move |inner| inner.keys(&slots))
     }
 

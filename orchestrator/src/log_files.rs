@@ -71,10 +71,14 @@ fn failed(path: &str, error: &io::Error) -> LogError {
 
 /// Only names that mean the same everywhere, and none that leads out of the root or to the
 /// temporary files.
-fn check(path: &str) -> Result<(), LogError> {
+pub(crate) fn is_object_path(path: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
     let ours = |name: &str| !name.is_empty() && !name.starts_with('.') && name.bytes().all(plain);
-    if path.len() <= OBJECT_PATH_BYTES_MAX && path.split('/').all(ours) {
+    path.len() <= OBJECT_PATH_BYTES_MAX && path.split('/').all(ours)
+}
+
+fn check(path: &str) -> Result<(), LogError> {
+    if is_object_path(path) {
         return Ok(());
     }
     Err(failed(path, &io::Error::new(ErrorKind::InvalidInput, "not a path of the log")))

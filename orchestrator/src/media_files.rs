@@ -1,20 +1,15 @@
-//! Blobs as files, each encrypted under its data key: `SHARD/SLOT`, a random nonce of 12 bytes,
-//! then AES-256-GCM (NIST SP 800-38D) with the slot's number as associated data.
+//! Blobs as files, each encrypted under its data key: `SHARD/SLOT`.
 
 use crate::durable_files::limits::BLOB_BYTES_MAX;
 use crate::durable_files::{Root, is_full, read, remove, sync_folder};
-use aes_gcm::aead::AeadInOut;
-use aes_gcm::{Aes256Gcm, KeyInit};
+use crate::media_seal::{open, place, seal};
 use gristmill_actors::ports::{MediaError, MediaStore};
 use gristmill_actors::rail::BoxFuture;
 use gristmill_workflows::entry::DataKey;
-use gristmill_workflows::id::ShardId;
 use std::collections::BTreeSet;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-
-const NONCE_BYTES: usize = 12;
 
 /// A folder of blobs.
 #[derive(Debug, Clone)]
@@ -54,22 +49,12 @@ fn failed(slot: u64, error: &io::Error) -> MediaError {
     MediaError::Failed { slot, detail: error.to_string(), full: is_full(error) }
 }
 
-/// The folder of a slot's shard and the name in it.
-fn place(slot: u64) -> (PathBuf, String) {
-    // A slot's upper 16 bits are its shard.
-    (ShardId((slot >> 48) as u16).to_string().into(), format!("{slot:016x}"))
-}
-
 fn put(root: &Root, slot: u64, key: DataKey, mut bytes: Vec<u8>) -> Result<(), MediaError> {
     let failed = |error: io::Error| failed(slot, &error);
-    let mut nonce = [0; NONCE_BYTES];
-    getrandom::fill(&mut nonce).map_err(|error| failed(io::Error::other(error.to_string())))?;
-    let cipher = Aes256Gcm::new(&key.0.into());
-    let sealed = cipher.encrypt_in_place(&nonce.into(), &slot.to_be_bytes(), &mut bytes);
-    sealed.map_err(|_| failed(io::ErrorKind::FileTooLarge.into()))?;
+    let nonce = seal(slot, key, &mut bytes).map_err(failed)?;
     let (folder, name) = place(slot);
     let mut touched = BTreeSet::from([root.path().join(&folder)]);
-    root.make_folders(&folder, &mut touched).map_err(failed)?;
+    root.make_folders(Path::new(&folder), &mut touched).map_err(failed)?;
     let staged = root.stage(&[&nonce, &bytes], 0o600).map_err(failed)?;
     staged.rename(&root.path().join(folder).join(name)).map_err(failed)?;
     touched.iter().try_for_each(|folder| sync_folder(folder)).map_err(failed)
@@ -79,19 +64,8 @@ fn get(root: &Root, slot: u64, key: DataKey) -> Result<Option<Vec<u8>>, MediaErr
     let (folder, name) = place(slot);
     let path = root.path().join(folder).join(name);
     let stored = read(&path, BLOB_BYTES_MAX).map_err(|error| failed(slot, &error))?;
-    let Some(mut bytes) = stored else {
-        return Ok(None);
-    };
-    let damaged = MediaError::Damaged { slot };
-    let Some(nonce) = bytes.first_chunk::<NONCE_BYTES>().copied() else {
-        return Err(damaged);
-    };
-    bytes.drain(..NONCE_BYTES);
-    let cipher = Aes256Gcm::new(&key.0.into());
-    match cipher.decrypt_in_place(&nonce.into(), &slot.to_be_bytes(), &mut bytes) {
-        Ok(()) => Ok(Some(bytes)),
-        Err(_) => Err(damaged),
-    }
+    let opened = stored.map(|stored| open(slot, key, stored).ok_or(MediaError::Damaged { slot }));
+    opened.transpose()
 }
 
 fn remove_all(root: &Root, slots: &[u64]) -> Result<(), MediaError> {

@@ -1,13 +1,17 @@
 //! A data directory, opened: everything durable that one node has.
 
+use crate::bucket::Unfit;
+use crate::bucket::address::AddressError;
 use crate::clock::SystemClock;
 use crate::data_dir::{self, DataDir};
 use crate::embedded_store::{self, EmbeddedStore};
 use crate::key_files::KeyFiles;
 use crate::log_files::LogFiles;
+use crate::log_folder::LogFolder;
 use crate::media_files::MediaFiles;
 use crate::receipt_files::MediaAndReceipts;
 use crate::redis_store;
+use crate::threads::Threads;
 use gristmill_actors::engine::Ports;
 use gristmill_actors::membership::Place;
 use gristmill_actors::ports::{Clock, ContentIndex, KeyStore, LogStore, MediaStore, ShardStore};
@@ -32,6 +36,15 @@ pub enum Error {
     /// The store on Redis.
     #[error(transparent)]
     Redis(redis_store::OpenError),
+    /// The threads that read it.
+    #[error("the store's threads: {0}")]
+    Threads(std::io::Error),
+    /// The address of a bucket.
+    #[error(transparent)]
+    Bucket(#[from] AddressError),
+    /// A bucket that is not fit for a log.
+    #[error(transparent)]
+    Unfit(#[from] Unfit),
     /// One of its folders.
     #[error("{}: {source}", path.display())]
     Folder {
@@ -53,8 +66,14 @@ impl Error {
                 | redis_store::OpenError::Credentials { .. }
                 | redis_store::OpenError::Weaker(_)
                 | redis_store::OpenError::Differs { .. },
-            ) => 2,
-            Self::Store { .. } | Self::Folder { .. } | Self::Redis(_) => 4,
+            )
+            | Self::Bucket(_)
+            | Self::Unfit(Unfit::Creates | Unfit::Races | Unfit::Replaces | Unfit::Forgets) => 2,
+            Self::Unfit(Unfit::Failed(_))
+            | Self::Store { .. }
+            | Self::Threads(_)
+            | Self::Folder { .. }
+            | Self::Redis(_) => 4,
         }
     }
 }
@@ -64,7 +83,7 @@ pub struct Opened {
     /// Paths, keys and the lock.
     pub dir: DataDir,
     /// The folder of the public log.
-    pub trace: PathBuf,
+    pub trace: LogFolder,
     /// Shards.
     pub store: Arc<dyn ShardStore>,
     /// Who handed in a content first.
@@ -74,11 +93,13 @@ pub struct Opened {
     /// Data keys.
     pub keys: Arc<dyn KeyStore>,
     /// Blobs.
-    pub media: Arc<MediaFiles>,
+    pub media: Arc<dyn MediaStore>,
     /// The log's objects.
-    pub log: Arc<LogFiles>,
+    pub log: Arc<dyn LogStore>,
     /// Time for decisions: the store's, where nodes share one.
     pub clock: Arc<dyn Clock>,
+    /// What reads an embedded store for its shards.
+    pub(crate) readers: Option<Threads>,
     /// Its place among other nodes, if they share the store.
     pub place: Option<Place>,
     /// The owner's incarnation: made anew whenever the directory is opened.
@@ -121,7 +142,7 @@ impl Opened {
         let content: Arc<dyn ContentIndex> = store.clone();
         let register: Arc<dyn Register> = store.clone();
         Ok(Self {
-            trace: dir.trace(),
+            trace: LogFolder::new(&dir.trace()),
             dir,
             store,
             content,
@@ -130,6 +151,7 @@ impl Opened {
             media: Arc::new(media),
             log: Arc::new(log),
             clock: Arc::new(SystemClock::new()),
+            readers: Some(Threads::start("store-reader").map_err(Error::Threads)?),
             place: None,
             incarnation: uuid::Uuid::new_v4().as_u128(),
         })
@@ -147,6 +169,7 @@ impl Opened {
             keys: self.keys.clone(),
             media,
             clock: self.clock.clone(),
+            readers: self.readers.as_ref().map(Threads::handle),
         }
     }
 

@@ -2,7 +2,6 @@
 //! slot each contribution's receipts open. A line is durable before its receipts are written.
 
 use crate::durable_files::{is_full, sync_folder};
-use crate::media_files::MediaFiles;
 use gristmill_actors::ports::{MediaError, MediaStore};
 use gristmill_actors::rail::BoxFuture;
 use gristmill_workflows::entry::DataKey;
@@ -80,10 +79,9 @@ fn overwrite(path: &Path) -> io::Result<()> {
 }
 
 /// Blobs and receipts, which are taken away together.
-#[derive(Debug)]
 pub(crate) struct MediaAndReceipts {
     /// The blobs.
-    pub(crate) media: Arc<MediaFiles>,
+    pub(crate) media: Arc<dyn MediaStore>,
     /// The folder of the receipts.
     pub(crate) receipts: PathBuf,
 }

@@ -16,6 +16,7 @@ use gristmill_trace::verify::{self, CHECKPOINT_PATH};
 use gristmill_workflows::entry::{DataKey, contribution_fields, openings, payout_fields};
 use gristmill_workflows::id::ContributionId;
 use gristmill_workflows::journey::{Journey, PayoutState};
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -68,27 +69,42 @@ pub enum Absent {
     /// Its data key was destroyed.
     #[error("erased: its data key was destroyed, so nobody can open what the log commits to")]
     Erased,
+    /// It expired, and its data key was destroyed with its row.
+    #[error("it finished longer ago than finished journeys are kept: its data key was destroyed")]
+    Expired,
 }
 
 /// What receipts are made with, apart from the store: a log's folder and two keys.
 #[derive(Debug, Clone)]
 pub struct Proofs {
     dir: PathBuf,
-    trace: PathBuf,
+    log: LogFolder,
     id_key: gristmill_workflows::id::IdKey,
     verifier: Verifier,
 }
 
 impl Proofs {
+    /// The key that checks the log.
+    #[must_use]
+    pub const fn verifier(&self) -> &Verifier {
+        &self.verifier
+    }
+
     /// Of one data directory, whose log may stand in a folder that nodes share.
     #[must_use]
-    pub fn new(dir: &DataDir, trace: &Path) -> Self {
+    pub fn new(dir: &DataDir, log: LogFolder) -> Self {
         Self {
             dir: dir.path().to_owned(),
-            trace: trace.to_owned(),
+            log,
             id_key: dir.id_key().clone(),
             verifier: dir.trace_key().verifier().clone(),
         }
+    }
+
+    /// Of a node that keeps nothing on disk: it makes no receipts.
+    #[must_use]
+    pub fn nowhere(id_key: gristmill_workflows::id::IdKey, verifier: Verifier) -> Self {
+        Self { dir: PathBuf::new(), log: LogFolder::in_memory(BTreeMap::new()), id_key, verifier }
     }
 }
 
@@ -143,7 +159,7 @@ impl<'a> Receipts<'a> {
         store: &'a dyn ShardStore,
         keys: &'a dyn KeyStore,
     ) -> Result<Self, Error> {
-        Self::over(&Proofs::new(dir, &dir.trace()), store, keys)
+        Self::over(&Proofs::new(dir, LogFolder::new(&dir.trace())), store, keys)
     }
 
     /// Against the checkpoint that is published now.
@@ -155,8 +171,8 @@ impl<'a> Receipts<'a> {
         store: &'a dyn ShardStore,
         keys: &'a dyn KeyStore,
     ) -> Result<Self, Error> {
-        let log = LogFolder::new(&proofs.trace);
-        let failed = |source| Error::File { path: proofs.trace.join(CHECKPOINT_PATH), source };
+        let log = proofs.log.clone();
+        let failed = |source| Error::File { path: log.path(CHECKPOINT_PATH), source };
         let checkpoint = match log.object(CHECKPOINT_PATH).map_err(failed)? {
             None => None,
             Some(note) => {
@@ -219,6 +235,11 @@ impl<'a> Receipts<'a> {
             .collect();
         let mut wanted = Vec::new();
         for (nth, found) in batch.iter().enumerate() {
+            if let Found::Expired { journey, .. } = found
+                && journey.accepted.is_some()
+            {
+                made[nth].paths = Err(Absent::Expired);
+            }
             let Found::Journey { shard, journey } = found else { continue };
             let Some(accepted) = &journey.accepted else { continue };
             let index = indices.of(*shard, accepted.entry).await?;

@@ -13,6 +13,7 @@ mod contents;
 mod data_keys;
 mod encoding;
 mod error;
+mod lanes;
 mod limits;
 mod link;
 mod members;
@@ -29,8 +30,8 @@ use self::error::strange;
 use self::link::Link;
 use futures_util::future::join_all;
 use gristmill_actors::ports::{
-    Committed, Intake, Loaded, Notice, Renewed, ShardStore, StoreError, StoredContributor,
-    StoredJourney, Submitted,
+    Committed, Fetch, Intake, Lanes, Loaded, Notice, Renewed, ShardStore, StoreError,
+    StoredContributor, StoredJourney, Submitted,
 };
 use gristmill_actors::rail::BoxFuture;
 use gristmill_workflows::commit::{Commit, Place};
@@ -390,6 +391,10 @@ impl ShardStore for RedisStore {
 
     fn load(&self, shard: ShardId) -> BoxFuture<'_, Result<Loaded, StoreError>> {
         Box::pin(self.read_load(shard))
+    }
+
+    fn fetch(&self, shard: ShardId, fetch: Fetch) -> BoxFuture<'_, Result<Lanes, StoreError>> {
+        Box::pin(self.read_lanes(shard, fetch))
     }
 
     fn inbox(

@@ -84,7 +84,7 @@ impl Row {
         indices: &mut Indices<'_>,
     ) -> Result<Self, Error> {
         match found {
-            Found::Journey { shard, journey } => {
+            Found::Journey { shard, journey } | Found::Expired { shard, journey, .. } => {
                 Self::of_journey(*shard, journey, line, definitions, indices).await
             }
             Found::Queued { submission, .. } => {

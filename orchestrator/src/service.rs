@@ -19,7 +19,6 @@ mod singles;
 mod slots;
 pub mod stages;
 pub mod state;
-mod threads;
 mod upkeep;
 pub mod uploads;
 
@@ -34,8 +33,8 @@ use crate::run::{node_exit_code, say, store_options};
 use crate::service::api_keys::ApiKeys;
 use crate::service::limits::LAST_ANSWERS;
 use crate::service::state::{Parts, Service};
-use crate::service::threads::Threads;
 use crate::shared_store;
+use crate::threads::{JOURNEYS_BEHIND, Threads, step_back};
 use gristmill_actors::node::Fatal;
 use gristmill_actors::ports::StoreError;
 use gristmill_actors::stage::StageType;
@@ -116,7 +115,9 @@ pub async fn serve(config: &Config, own: &[StageType], args: &cli::Serve) -> Res
     let programs = definitions::load_programs(config.programs_dir())?;
     let workflows = definitions::load_workflows(config.workflows_dir())?;
     let listen = |source| Error::Listen { address, source };
-    let threads = Threads::start().map_err(Error::Threads)?;
+    let threads = Threads::start("service").map_err(Error::Threads)?;
+    // Those threads answer; what is started from here on stands behind them.
+    step_back(JOURNEYS_BEHIND);
     let listener = {
         let _entered = threads.enter();
         server::listen(address).map_err(listen)?
@@ -126,7 +127,9 @@ pub async fn serve(config: &Config, own: &[StageType], args: &cli::Serve) -> Res
     let opened = match &args.shared.store {
         Some(_) => {
             let url = format!("http://{bound}");
-            shared_store::open(config, &args.shared, data_dir, &url).await?
+            let opened = shared_store::open(config, &args.shared, data_dir, &url).await?;
+            opened.trace.probe().await.map_err(opened::Error::Unfit)?;
+            opened
         }
         None => Opened::make(data_dir, &config.trace.origin, store_options(config))?,
     };
@@ -145,7 +148,7 @@ pub async fn serve(config: &Config, own: &[StageType], args: &cli::Serve) -> Res
     let ports = engine.ports.clone();
     let surveyed = engine.clone();
     let survey = tokio::spawn(async move { survey::repeat(&surveyed).await });
-    let (log, proofs) = (opened.log_store(), Proofs::new(&opened.dir, &opened.trace));
+    let (log, proofs) = (opened.log_store(), Proofs::new(&opened.dir, opened.trace.clone()));
     let media_max = config.media.max_bytes;
     let parts = Parts { world, ports, log, engine, register, keys, proofs, media_max };
     let (service, waiting) = Service::new(parts);

@@ -70,7 +70,7 @@ pub async fn show(
     let row = Row::of(found, None, workflow, definitions, &mut indices).await?;
     let in_front = match found {
         Found::Queued { shard, arrival, .. } => ahead(store, *shard, *arrival).await?,
-        Found::Journey { .. } => 0,
+        Found::Journey { .. } | Found::Expired { .. } => 0,
     };
     let submission = found.submission();
     let mut shown = Shown {
@@ -245,7 +245,7 @@ pub async fn listed(
             // Counted for one, not for each: a listing of a long queue would read it over and over.
             Found::Queued { .. } if items.len() > 1 => AHEAD_MAX,
             Found::Queued { shard, arrival, .. } => ahead(store, *shard, *arrival).await?,
-            Found::Journey { .. } => 0,
+            Found::Journey { .. } | Found::Expired { .. } => 0,
         };
         rows.push(Listed { why: why(known, found, &row, in_front), row });
     }

@@ -83,14 +83,19 @@ pub async fn check(log: &str, verifier: &Verifier) -> Result<Checked, Error> {
         });
         return Ok(checked.await?);
     }
-    let folder = Path::new(log).to_owned();
-    Ok(tokio::task::spawn_blocking(move || check_folder(&folder, &verifier)).await?)
+    check_folder(LogFolder::new(Path::new(log)), &verifier).await
 }
 
-/// Checks the log in a folder. Blocks.
-#[must_use]
-pub fn check_folder(folder: &Path, verifier: &Verifier) -> Checked {
-    let log = LogFolder::new(folder);
+/// Checks the log in a folder of files or of a bucket.
+///
+/// # Errors
+/// When the checking thread ended.
+pub async fn check_folder(log: LogFolder, verifier: &Verifier) -> Result<Checked, Error> {
+    let verifier = verifier.clone();
+    Ok(tokio::task::spawn_blocking(move || check_objects(&log, &verifier)).await?)
+}
+
+fn check_objects(log: &LogFolder, verifier: &Verifier) -> Checked {
     let (older, unlisted) = match log.numbered(CHECKPOINTS) {
         Ok(numbered) => (numbered, None),
         Err(error) => (Vec::new(), Some(offence(CHECKPOINTS, &error))),
@@ -357,7 +362,7 @@ mod tests {
         let (size, root) = (publisher.size(), publisher.root());
         let note = Checkpoint { origin: key.name().to_owned(), size, root }.sign(&key).unwrap();
         fs::write(dir.path().join("checkpoint"), note).unwrap();
-        let checked = check_folder(dir.path(), key.verifier());
+        let checked = check_objects(&LogFolder::new(dir.path()), key.verifier());
         eprintln!("{} entries checked in {:.2} s", size, checked.seconds);
         assert!(checked.ok, "{:?}", checked.offences.first());
         assert!(checked.seconds < 5.0, "{}", checked.seconds);

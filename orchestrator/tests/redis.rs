@@ -127,7 +127,7 @@ async fn a_weaker_server_is_refused_unless_that_is_accepted() {
 
 #[tokio::test]
 async fn a_full_server_refuses_intake_and_takes_commits_and_withdrawals() {
-    use gristmill_actors::ports::{Intake, ShardStore, StoreError, Submitted};
+    use gristmill_actors::ports::{Intake, Reads, ShardStore, StoreError, Submitted};
     use gristmill_workflows::commit::Commit;
     use gristmill_workflows::id::ShardId;
     use gristmill_workflows::inbox::Lane;
@@ -137,7 +137,14 @@ async fn a_full_server_refuses_intake_and_takes_commits_and_withdrawals() {
     let address = Address::parse(&server.url()).unwrap();
     let store = RedisStore::open(address, Options::default()).await.unwrap();
     let shard = ShardId(0);
-    let item = |lane| Intake { shard, lane, item: vec![7; 100], identity: None, mark: None };
+    let item = |lane| Intake {
+        shard,
+        lane,
+        item: vec![7; 100],
+        identity: None,
+        mark: None,
+        reads: Reads::default(),
+    };
     let submit = async |lane| store.submit(vec![item(lane)]).await;
     let arrival = match submit(Lane::Intake).await.unwrap()[..] {
         [Submitted::Accepted(arrival)] => arrival,

@@ -3,10 +3,11 @@
 //!
 //! `GRISTMILL_TEST_CLUSTER_ROUNDS` is how often each scenario does its harm.
 
+mod bucket;
 mod servers;
 mod town;
 
-use gristmill_tests::{poll_until, size, skip};
+use gristmill_tests::{Gristmill, has_program, poll_until, size, skip};
 use servers::{Proxy, Redis, Weather};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -240,6 +241,141 @@ fn a_sentinel_promotes_the_replica_of_a_dead_master() {
     town.servers[0].again();
     a_moment(3_000);
     let (ids, _) = load.stop();
+    town.ends_well(&ids);
+}
+
+#[test]
+fn nodes_reach_a_server_over_tls_that_they_trust() {
+    if !has_program("openssl") {
+        return skip("openssl is not installed");
+    }
+    let mut folder = None;
+    let make = || {
+        let (server, url, dir) = servers::over_tls();
+        folder = Some(dir);
+        (vec![server], url)
+    };
+    let Some(mut town) = Town::empty(2, make, &[]) else { return };
+    let refused = Gristmill::command().run(["nodes", "--store", town.url()]);
+    assert_ne!(refused.code, 0, "a server that nobody vouches for");
+    town.trusts(folder.as_ref().unwrap().path().join("ca.pem"));
+    town.up_all();
+    let load = Load::start(&town, "t");
+    a_moment(1_000);
+    let _gone = town.take_down(0).kill();
+    town.until_without(0);
+    town.up(0);
+    a_moment(500);
+    let (ids, _) = load.stop();
+    town.ends_well(&ids);
+}
+
+/// The replica is cut off, the master acknowledges for a while, dies, and the replica is promoted.
+#[test]
+fn a_failover_that_forgets_pays_nobody_twice_and_forks_no_log() {
+    let mut proxy = None;
+    let make = || {
+        let servers = servers::replicated();
+        let between = Proxy::start(servers[0].port);
+        let url = format!("redis://127.0.0.1:{}", between.port);
+        proxy = Some(between);
+        (servers, url)
+    };
+    let Some(mut town) = Town::empty(2, make, &[]) else { return };
+    let proxy = proxy.unwrap();
+    town.up_all();
+    let load = Load::start(&town, "g");
+    a_moment(1_500);
+    assert_eq!(town.servers[1].ask(&["REPLICAOF", "NO", "ONE"]), "OK");
+    a_moment(1_000);
+    town.servers[0].kill();
+    proxy.leads_to(town.servers[1].port);
+    a_moment(2_500);
+    let batches = load.acknowledged();
+    let (ids, _) = load.stop();
+    let node = town.addresses.lock().unwrap()[0].unwrap();
+    let lost = town.lost(node, &ids);
+    let (paid, keys) = town.paid();
+    eprintln!("{} of {} acknowledged were lost, {paid} payments", lost.len(), ids.len());
+    assert!(!lost.is_empty(), "nothing was lost, so nothing was tried");
+    assert_eq!(paid, keys, "one payment a key");
+    // What the log and the rail know, and no journey any more, is listed one by one.
+    town.end_all();
+    let audit = town.audit_now().expect(1).json();
+    let listed = |promise: &str| {
+        let checks = audit["checks"].as_array().unwrap();
+        let check = checks.iter().find(|check| check["promise"] == promise).unwrap();
+        assert_eq!(check["unlisted"], 0);
+        check["violations"].as_array().unwrap().len()
+    };
+    let (entries, payments) = (listed("one entry"), listed("money adds up"));
+    eprintln!("{entries} entries and {payments} payments without a journey");
+    assert_eq!(payments, paid - (ids.len() - lost.len()));
+    assert!(entries >= payments, "who was paid has an entry");
+    town.up_all();
+    let node = town.addresses.lock().unwrap()[0].unwrap();
+    // The driver says again what was acknowledged and is gone.
+    for (batch, _) in batches.iter().filter(|(_, of)| of.iter().any(|id| lost.contains(id))) {
+        poll_until(SETTLE, "an acknowledgement", || town::hand_in(node, batch));
+    }
+    poll_until(SETTLE, "all of them settle", || {
+        ids.iter().all(|id| state(node, id).as_deref() == Some("settled")).then_some(())
+    });
+    assert_eq!(town.paid(), (ids.len(), ids.len()), "each is paid once");
+    town.ends_well(&ids);
+}
+
+#[test]
+fn a_stages_rate_holds_for_all_nodes_together() {
+    const RATE: usize = 60;
+    let Some(mut town) = Town::empty(2, one_server, &[]) else { return };
+    town.pay_slowly(RATE);
+    town.up_all();
+    let load = Load::start(&town, "t");
+    poll_until(SETTLE, "more than can be paid at once", || {
+        (load.acknowledged().len() * BATCH >= 10 * RATE).then_some(())
+    });
+    let (ids, _) = load.stop();
+    let (began, before) = (Instant::now(), town.paid().0);
+    a_moment(5_000);
+    let (after, took) = (town.paid().0, began.elapsed());
+    let due = RATE * usize::try_from(took.as_millis()).unwrap() / 1_000;
+    eprintln!("{} paid in {took:?}, {due} by the rate", after - before);
+    // Two nodes at the rate each would have paid twice as many.
+    assert!(after - before <= due + RATE && after - before >= due / 2);
+    town.ends_well(&ids);
+}
+
+#[test]
+fn two_days_later_finished_journeys_are_tombstones_that_still_answer() {
+    let Some(mut town) = Town::empty(2, one_server, &[]) else { return };
+    town.configure("GRISTMILL_RETENTION__FINISHED_DAYS", "1");
+    town.up_all();
+    let load = Load::start(&town, "x");
+    a_moment(2_000);
+    let batches = load.acknowledged();
+    let (ids, _) = load.stop();
+    let node = town.addresses.lock().unwrap()[0].unwrap();
+    assert_eq!(town.lost(node, &ids).len(), 0);
+    town.end_all();
+    let whole = town.servers[0].memory();
+    town.servers[0].kill();
+    town.servers[0].sleeps_for_two_days();
+    town.servers[0].again();
+    town.up_all();
+    let node = town.addresses.lock().unwrap()[0].unwrap();
+    let expired = |id: &String| {
+        let shown = request(node, &format!("GET /v1/contributions/{id}"), b"");
+        shown.is_some_and(|(status, body)| status == 200 && body.contains("expired"))
+    };
+    poll_until(SETTLE, "all of them expire", || ids.iter().all(expired).then_some(()));
+    let left = town.servers[0].memory();
+    let a_journey = |bytes: u64| bytes / ids.len() as u64;
+    eprintln!("{} expired: {} of {} bytes each", ids.len(), a_journey(left), a_journey(whole));
+    let again = |(batch, of): &town::Acknowledged| town::hand_in(node, batch).as_ref() == Some(of);
+    assert!(batches.iter().all(again), "the same ids");
+    let (paid, keys) = town.paid();
+    assert_eq!((paid, keys), (ids.len(), ids.len()), "each was paid once");
     town.ends_well(&ids);
 }
 

@@ -23,6 +23,7 @@ mod service_hostile;
 mod service_kills;
 mod service_roles;
 mod simulate;
+mod simulate_faults;
 mod source;
 mod story;
 mod tidy;

@@ -144,7 +144,7 @@ fn a_node_behind_an_address_is_driven_and_audited_as_far_as_it_shows() {
     let url = format!("--url={}", service.url());
     let run = |seed: &str| {
         let first = ["simulate", &url, "--contributors=150", seed, "--output=json"];
-        let arguments = [&first[..], &HABITS].concat();
+        let arguments = [&first[..], &HABITS, &["--photo=0.2", "--broken=0.1"]].concat();
         Gristmill::command().deadline(DEADLINE).run(arguments).expect(0).json()
     };
     // A second run finds the first one's contributions beside its own.
@@ -152,7 +152,10 @@ fn a_node_behind_an_address_is_driven_and_audited_as_far_as_it_shows() {
         let told = run(seed);
         let audited = &told["audited"];
         assert!(count(&audited["tally"]["settled"]) > 0, "{audited}");
-        assert_eq!(audited["programs"]["engine"]["store"], audited["programs"]["engine"]["log"]);
+        for program in ["engine", "seoul"] {
+            let sums = &audited["programs"][program];
+            assert!(sums["store"] == sums["log"] && count(&sums["log"]["count"]) > 0, "{sums}");
+        }
         assert!(count(&audited["samples"]["receipts"]) > 10, "{audited}");
         assert!(count(&audited["samples"]["statements"]) > 10, "{audited}");
     }
@@ -160,6 +163,37 @@ fn a_node_behind_an_address_is_driven_and_audited_as_far_as_it_shows() {
     drop(Gristmill::command().run(["audit", &dir.flag()]).expect(0));
     let gone = Gristmill::command().deadline(DEADLINE).run(["simulate", &url]);
     assert_eq!(gone.code, 4, "{}", gone.stderr);
+}
+
+#[test]
+fn media_come_to_what_they_are_and_the_same_of_two_people_is_accepted_once() {
+    let dir = DataDir::new();
+    let shares = ["--voice=0.2", "--photo=0.4", "--video=0.2", "--broken=0.2", "--copies=0.3"];
+    let more = [&shares[..], &["--contributors=120"]].concat();
+    let told = simulate(&dir, &more).expect(0).json();
+    let audited_now = &told["audited"];
+    for reason in ["undecodable", "duplicate"] {
+        assert!(count(&audited_now["reasons"][reason]) > 0, "{reason}: {audited_now}");
+    }
+    let sums = &audited_now["programs"]["seoul"];
+    assert!(sums["store"] == sums["log"] && count(&sums["log"]["count"]) > 20, "{sums}");
+    let again = audited(&dir.path()).expect(0).json();
+    assert_eq!(again["reasons"], audited_now["reasons"]);
+    // The same people in virtual time, who hand in the same.
+    let flat = ["simulate", "--virtual", "--contributors=120", "--output=json"];
+    let run = || {
+        let arguments = [&flat[..], &HABITS, &shares].concat();
+        let told = Gristmill::command().deadline(DEADLINE).run(arguments).expect(0).json();
+        (told["audited"]["reasons"].clone(), told["latency"].clone())
+    };
+    let first = run();
+    assert!(count(&first.0["duplicate"]) > 0, "{first:?}");
+    assert_eq!(first, run());
+    // More than everybody cannot hand in media.
+    let much = ["simulate", "--virtual", "--voice=0.6", "--photo=0.6"];
+    drop(Gristmill::command().run(much).expect(2));
+    let no_task = ["simulate", "--virtual", "--voice=0.6", "--media-program=engine"];
+    drop(Gristmill::command().run(no_task).expect(2));
 }
 
 #[test]
@@ -188,6 +222,38 @@ fn every_profile_runs_in_small() {
     }
 }
 
+/// A whole day, with a rail that is away for half an hour of it; twice, byte for byte the same but for
+/// what the machine and its clock say.
+#[test]
+fn a_day_in_virtual_time_takes_seconds_and_comes_to_the_same_twice() {
+    let run = || {
+        let day = ["simulate", "--virtual", "--profile=day", "--rate=0.02", "--output=json"];
+        let fault = ["--fault=rail-down=30m@12h"];
+        let arguments = [&day[..], &HABITS[2..], &fault].concat();
+        let mut told = Gristmill::command().deadline(DEADLINE).run(arguments).expect(0).json();
+        let virtual_time = told["virtual_time"].as_object_mut().expect("a run in virtual time");
+        assert!(virtual_time.remove("wall_seconds").is_some());
+        assert!(told["audited"].as_object_mut().unwrap().remove("seconds").is_some());
+        for machine in ["host", "resources"] {
+            assert!(told.as_object_mut().unwrap().remove(machine).is_some());
+        }
+        for interval in told["intervals"].as_array_mut().unwrap() {
+            assert!(interval.as_object_mut().unwrap().remove("memory_kib").is_some());
+        }
+        told
+    };
+    let told = run();
+    assert!(told["drove_seconds"].as_f64().unwrap() > 86_000.0, "{told}");
+    let tally = &told["audited"]["tally"];
+    assert!(count(&tally["settled"]) > 800 && count(&tally["rejected"]) > 0, "{tally}");
+    assert_eq!(count(&tally["quarantined"]) + count(&tally["in_flight"]), 0);
+    assert_eq!(told["faults"][0]["at_s"], 43_200.0);
+    // Who came while the rail was away waited for it; nobody waited long otherwise.
+    let settled = &told["latency"]["settled"];
+    assert!(count(&settled["max"]) > 60_000_000 && count(&settled["p50"]) < 1_000_000, "{settled}");
+    assert_eq!(told, run());
+}
+
 #[test]
 fn the_same_seed_hands_in_the_same() {
     let run = || {
@@ -208,5 +274,14 @@ fn what_cannot_be_asked_for_is_told() {
     drop(
         Gristmill::command().run(["simulate", "--embedded", &dir.flag(), "--program=x"]).expect(2),
     );
+    for wrong in [
+        ["--virtual", "--embedded"],
+        ["--virtual", "--data-dir=x"],
+        ["--virtual", "--fault=kill-node@1s"],
+        ["--embedded", "--store-ms=1"],
+        ["--embedded", "--redis=always"],
+    ] {
+        drop(Gristmill::command().run([&["simulate"], &wrong[..]].concat()).expect(2));
+    }
     drop(audited(&dir.path()).expect(2));
 }

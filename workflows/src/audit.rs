@@ -6,13 +6,17 @@
 //!
 //! Rows are fed one by one, since journeys may be millions; what is kept for one is small. The
 //! order: the log ([`LogBook`]) and the rail's book ([`RailBook`]) first; then shard states, outbox
-//! and sequenced rows; then inbox items and journeys; then contributors and acknowledged ids.
+//! and sequenced rows; then inbox items and journeys; then contributors and acknowledged ids. The last
+//! two may come shard by shard, each with [`Audit::shard_ends`] behind it: then only what the log and
+//! the rail say, and one shard's journeys, are in memory.
 //!
 //! A damage is reported once, under the id it happened to. What follows from it elsewhere (a sum
 //! that is off, a root that differs, an entry without its journey) is not reported again; a sum
 //! that is off without any such id is reported under its shard and account.
 
+mod compact;
 mod entries;
+mod facts;
 mod findings;
 mod log_book;
 mod money;
@@ -27,6 +31,7 @@ use crate::id::{Arrival, ContributionId, ContributorKey, IdKey, ShardId};
 use crate::inbox::Item;
 use crate::invariant::Invariant;
 use crate::journey::{Journey, State};
+use crate::tombstone::Tombstone;
 use entries::Entries;
 use money::Money;
 use std::collections::{BTreeMap, HashMap};
@@ -56,6 +61,8 @@ pub struct Audit {
     rail: Option<RailBook>,
     money: Money,
     seen: HashMap<[u8; 16], Seen>,
+    /// Contributions of shards that have ended.
+    looked_at: u64,
     acknowledged: u64,
     lost: Vec<ContributionId>,
     finished: BTreeMap<(ShardId, String), u64>,
@@ -79,6 +86,7 @@ impl Audit {
             rail,
             money: Money::default(),
             seen: HashMap::new(),
+            looked_at: 0,
             acknowledged: 0,
             lost: Vec::new(),
             finished: BTreeMap::new(),
@@ -131,6 +139,24 @@ impl Audit {
         self.entries.journey(shard, &self.key, journey, sound, findings);
     }
 
+    /// What is left of a finished journey that expired.
+    pub fn tombstone(&mut self, shard: ShardId, tombstone: &Tombstone) {
+        let id = tombstone.id;
+        self.see(shard, tombstone.arrival, id);
+        let at_home = id.bucket.shard(self.shards) == shard;
+        if !at_home || !tombstone.state.is_terminal() {
+            let sentence = "a tombstone of what has not ended, or of another shard".to_owned();
+            self.findings.damaged(Invariant::NothingLost, shard, id.to_string(), sentence);
+        }
+        *self.finished.entry((shard, outcome(&tombstone.state))).or_default() += 1;
+        let findings = &mut self.findings;
+        let sound = self.money.tombstone(shard, tombstone, findings);
+        if let Some(rail) = &mut self.rail {
+            rail.tombstone(shard, &self.key, tombstone, findings);
+        }
+        self.entries.tombstone(shard, &self.key, tombstone, sound, findings);
+    }
+
     /// One contributor.
     pub fn contributor(&mut self, shard: ShardId, key: ContributorKey, row: &Contributor) {
         self.money.contributor(shard, key, row);
@@ -155,16 +181,27 @@ impl Audit {
         self.findings.damaged(Invariant::NothingLost, shard, id.to_string(), sentence);
     }
 
+    /// Every row of one shard was seen, its identities and whom they acknowledge included: what is
+    /// kept of its journeys goes.
+    pub fn shard_ends(&mut self) {
+        self.looked_at += self.seen.len() as u64;
+        self.unacknowledged();
+        self.money.settle();
+    }
+
     /// One check an invariant, in their order.
     pub fn finish(mut self) -> Vec<Check> {
-        self.findings.checked(Invariant::NothingLost, self.seen.len() as u64);
+        let looked_at = self.looked_at + self.seen.len() as u64;
+        self.findings.checked(Invariant::NothingLost, looked_at);
         for id in &self.lost {
             self.entries.explain(&self.key, *id);
             if let Some(rail) = &mut self.rail {
                 rail.explain(&self.key, *id);
             }
         }
-        self.unacknowledged();
+        if self.acknowledged > 0 {
+            self.unacknowledged();
+        }
         self.entries.finish(&mut self.findings);
         if let Some(rail) = &self.rail {
             rail.finish(&mut self.findings);
@@ -202,11 +239,8 @@ impl Audit {
 
     /// What has no identity any more could be accepted a second time.
     fn unacknowledged(&mut self) {
-        if self.acknowledged == 0 {
-            return;
-        }
-        for (mac, seen) in self.seen.iter().filter(|(_, seen)| !seen.acknowledged) {
-            let id = ContributionId { bucket: crate::id::Bucket(seen.bucket), mac: *mac };
+        for (mac, seen) in self.seen.drain().filter(|(_, seen)| !seen.acknowledged) {
+            let id = ContributionId { bucket: crate::id::Bucket(seen.bucket), mac };
             let sentence = "its identity is gone: handed in again, it would run again".to_owned();
             self.findings.damaged(Invariant::OnePayment, seen.shard, id.to_string(), sentence);
         }

@@ -21,6 +21,8 @@ pub trait Record: Serialize + DeserializeOwned {
     const VERSION: u8;
     /// Bytes of the longest payload.
     const BYTES_MAX: usize = RECORD_BYTES_MAX;
+    /// Bytes that most records do not exceed with their envelope.
+    const BYTES_USUAL: usize = 512;
 }
 
 /// Why bytes are not a record.
@@ -73,7 +75,7 @@ fn large_options() -> impl bincode::config::Config {
 
 /// The bytes of a record.
 pub fn encode<R: Record>(record: &R) -> Result<Vec<u8>, Error> {
-    let mut bytes = Vec::with_capacity(512);
+    let mut bytes = Vec::with_capacity(R::BYTES_USUAL);
     bytes.resize(HEADER, 0);
     bincode::serde::encode_into_std_write(record, &mut bytes, options())
         .map_err(|_| Error::TooLarge { schema: R::SCHEMA })?;
@@ -89,6 +91,13 @@ pub fn encode<R: Record>(record: &R) -> Result<Vec<u8>, Error> {
     bytes[4..8].copy_from_slice(&length.to_be_bytes());
     bytes[8..12].copy_from_slice(&crc.to_be_bytes());
     Ok(bytes)
+}
+
+/// The schema that some bytes say they are of, unchecked.
+#[must_use]
+pub fn schema(bytes: &[u8]) -> Option<u8> {
+    let (header, _) = bytes.split_at_checked(HEADER)?;
+    (header[..2] == MAGIC).then_some(header[2])
 }
 
 /// The record of some bytes, exactly.

@@ -82,6 +82,34 @@ pub struct Commit {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OutboxRow(#[serde(with = "crate::codec::byte_strings")] pub Vec<Vec<u8>>);
 
+/// What an adopted row begins with, in place of an entry: an entry is JSON.
+const ADOPTED: u8 = 0;
+
+impl OutboxRow {
+    /// A row of entries that stand in the log already, from this index on, and whose journeys do
+    /// not know it.
+    #[must_use]
+    pub fn adopted(first: u64, entries: Vec<Vec<u8>>) -> Self {
+        let mut mark = vec![ADOPTED];
+        mark.extend_from_slice(&first.to_be_bytes());
+        let mut row = vec![mark];
+        row.extend(entries);
+        Self(row)
+    }
+
+    /// The entries, and for an adopted row the index of the first.
+    #[must_use]
+    pub fn into_parts(mut self) -> (Option<u64>, Vec<Vec<u8>>) {
+        let marked = self.0.first().and_then(|mark| mark.split_first_chunk());
+        let first = marked.filter(|([kind], _)| *kind == ADOPTED);
+        let first = first.and_then(|(_, index)| index.try_into().ok()).map(u64::from_be_bytes);
+        if first.is_some() {
+            self.0.remove(0);
+        }
+        (first, self.0)
+    }
+}
+
 impl Record for OutboxRow {
     const SCHEMA: u8 = 3;
     const VERSION: u8 = 1;
@@ -201,6 +229,15 @@ mod tests {
         assert!(broken(program("p"), 6) && broken(Scope::All, 6));
         assert!(!broken(program("p"), 4) && !broken(Scope::All, 4) && !broken(program("q"), 6));
         assert!(!broken(program("p"), 5) && !broken(Scope::All, 5), "its own place is not later");
+    }
+
+    #[test]
+    fn an_adopted_row_says_so_and_where_it_stands() {
+        let entries = vec![b"{}".to_vec(), Vec::new()];
+        let row = OutboxRow::adopted(1 << 40, entries.clone());
+        assert_eq!(row.into_parts(), (Some(1 << 40), entries.clone()));
+        assert_eq!(OutboxRow(entries.clone()).into_parts(), (None, entries));
+        assert_eq!(OutboxRow(Vec::new()).into_parts(), (None, Vec::new()));
     }
 
     #[test]

@@ -161,6 +161,12 @@ impl Contributor {
         best.ok_or(refusal)
     }
 
+    /// The newest grant for a program, whatever became of it since.
+    pub(crate) fn newest(&self, program: &str) -> Option<&Grant> {
+        let of = self.grants.iter().filter(|grant| grant.consent.program == program);
+        of.max_by_key(|grant| (grant.consent.at, grant.position))
+    }
+
     fn covers(
         &self,
         grant: &Grant,

@@ -178,6 +178,9 @@ struct PayoutEntry<'a> {
     v: u8,
 }
 
+/// The kind of a payout's entry.
+pub const PAYOUT: &str = "payout";
+
 /// What a payout's entry says.
 #[derive(Debug)]
 pub struct Payout<'a> {
@@ -208,8 +211,8 @@ pub fn payout(key: &IdKey, data_key: &DataKey, entry: &Payout<'_>) -> Vec<u8> {
         cause: entry.cause,
         commit: Commit3 { account, carry, reference },
         currency: entry.currency,
-        id: key.public("payout", entry.id),
-        kind: "payout",
+        id: key.public(PAYOUT, entry.id),
+        kind: PAYOUT,
         minor: entry.minor,
         of: [entry.of],
         rail: entry.rail,
@@ -231,10 +234,14 @@ pub fn withdrawal(key: &IdKey, contribution: ContributionId, of: u64, scope: &st
     bytes(&WithdrawalEntry { id, kind: "withdrawal", of: [of], scope, v: 1 })
 }
 
+/// The internal id of a `rate_card` entry.
+pub fn rate_card_id(program: &str, card: &[u8]) -> String {
+    format!("{program}\0{}", hex(card))
+}
+
 /// The bytes of a `rate_card` entry; `card` is canonical JSON already.
 pub fn rate_card(key: &IdKey, program: &str, card: &[u8]) -> Vec<u8> {
-    let internal = format!("{program}\0{}", hex(card));
-    let id = key.public("rate_card", &internal);
+    let id = key.public("rate_card", &rate_card_id(program, card));
     let card = String::from_utf8_lossy(card);
     format!(r#"{{"card":{card},"id":"{id}","kind":"rate_card","program":"{program}","v":1}}"#)
         .into_bytes()

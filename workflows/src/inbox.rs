@@ -49,6 +49,26 @@ pub enum Lane {
 }
 
 impl Item {
+    /// Whose row its reader needs.
+    pub fn contributor(&self) -> Option<&str> {
+        match self {
+            Self::Contribution(submission) => Some(&submission.contributor),
+            Self::Consent(consent) => Some(&consent.contributor),
+            Self::Withdrawal(withdrawal) => Some(&withdrawal.contributor),
+            Self::Transfer(_) | Self::Command { .. } => None,
+        }
+    }
+
+    /// The slot of the data key that its reader needs.
+    pub fn data_key(&self) -> Option<u64> {
+        match self {
+            Self::Contribution(submission) => Some(submission.data_key),
+            Self::Consent(_) | Self::Withdrawal(_) | Self::Transfer(_) | Self::Command { .. } => {
+                None
+            }
+        }
+    }
+
     /// The lane it travels in.
     pub fn lane(&self) -> Lane {
         match self {

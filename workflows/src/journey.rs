@@ -242,6 +242,7 @@ pub struct Journey {
 impl Record for Journey {
     const SCHEMA: u8 = 2;
     const VERSION: u8 = 1;
+    const BYTES_USUAL: usize = 1024;
 }
 
 impl Journey {

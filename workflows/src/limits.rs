@@ -74,8 +74,18 @@ pub const HAND_OVER_MS_MAX: u64 = 5_000;
 /// A shard that holds what a node does not understand is looked at again after this, in
 /// milliseconds.
 pub const LEFT_ALONE_MS: u64 = 60_000;
+/// Shards at home on other nodes are looked at this often, in milliseconds: one that nobody held in
+/// two such looks is taken in.
+pub const STRAYS_LOOK_MS: u64 = 10_000;
 /// A shard that another node holds is looked at again after this, in milliseconds.
 pub const LOOK_AGAIN_MS: u64 = 1_000;
+/// A payout that was released this long ago, in milliseconds, and waited for the log since is released
+/// again, so that the time for which its rail knows its key is not spent on waiting.
+pub const RELEASED_STALE_MS: u64 = 30_000;
+/// What a node leases of a rate at once is over after this, in milliseconds, but for a single start.
+pub const RATE_SLICE_MS: u64 = 200;
+/// A rate is leased this far ahead at the most, in milliseconds; further was by another clock.
+pub const RATE_AHEAD_MS: u64 = 60_000;
 /// Most violations that an audit lists for one invariant; the rest is counted.
 pub const AUDIT_VIOLATIONS_MAX: usize = 10_000;
 

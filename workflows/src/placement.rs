@@ -4,14 +4,19 @@
 //! Healthy shards move one at a time: their owner ends them in order and gives their lease back.
 //! What nobody holds is claimed at once. A node that drains hands everything over at once. Who is
 //! right about an owner is never decided here: leases fence.
+//!
+//! A node leaves a shard alone whose records are beyond it. So that a newer one among the members has
+//! it, a shard that nobody held for a while is taken in by a node that is not its home, a *stray*:
+//! it keeps the shard until a member comes or goes. Who cannot read it either leaves it alone for as
+//! long as the first one.
 
 use crate::codec::Record;
 use crate::id::ShardId;
 use crate::lease::Lease;
-use crate::limits::{HAND_OVER_MS_MAX, LOOK_AGAIN_MS};
+use crate::limits::{HAND_OVER_MS_MAX, LEFT_ALONE_MS, LOOK_AGAIN_MS, STRAYS_LOOK_MS};
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// One node as it tells the others about itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,7 +80,7 @@ enum Hold {
 /// What a node has to do next.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Steps {
-    /// Shards whose leases are to be looked at, since they belong here.
+    /// Shards whose leases are to be looked at: those that belong here, now and then all others.
     pub look: Vec<ShardId>,
     /// Shards to end in order.
     pub hand_over: Vec<ShardId>,
@@ -95,6 +100,14 @@ pub struct Placement {
     held: BTreeMap<ShardId, Hold>,
     /// Shards at home here that are not held: not looked at before this moment.
     wanted: BTreeMap<ShardId, Timestamp>,
+    /// Shards held here that are at home on a node that does not have them.
+    strays: BTreeSet<ShardId>,
+    /// Shards at home elsewhere that nobody held at the last look.
+    free: BTreeSet<ShardId>,
+    /// Shards that this node does not understand: not tried before this moment.
+    alone: BTreeMap<ShardId, Timestamp>,
+    /// When shards at home elsewhere are looked at.
+    strays_due: Timestamp,
 }
 
 impl Placement {
@@ -109,6 +122,10 @@ impl Placement {
             homes: Vec::new(),
             held: BTreeMap::new(),
             wanted: BTreeMap::new(),
+            strays: BTreeSet::new(),
+            free: BTreeSet::new(),
+            alone: BTreeMap::new(),
+            strays_due: Timestamp(0),
         }
     }
 
@@ -137,6 +154,10 @@ impl Placement {
     }
 
     fn want(&mut self, now: Timestamp) {
+        self.strays.clear();
+        self.free.clear();
+        self.alone.clear();
+        self.strays_due = now.plus_ms(STRAYS_LOOK_MS);
         let mine = (0..).zip(&self.homes).filter(|(_, home)| **home == self.me);
         let wanted = mine.map(|(shard, _)| ShardId(shard));
         let wanted = wanted.filter(|shard| !self.held.contains_key(shard));
@@ -146,12 +167,32 @@ impl Placement {
     /// What the store says of a wanted shard's lease: true if it is to be claimed now, which the
     /// node then does.
     pub fn seen(&mut self, shard: ShardId, lease: &Lease, now: Timestamp) -> bool {
-        let Some(due) = self.wanted.get_mut(&shard) else { return false };
+        let Some(due) = self.wanted.get_mut(&shard) else {
+            return self.seen_elsewhere(shard, lease, now);
+        };
         if lease.is_held(now) && lease.owner != self.me {
             *due = lease.until.min(now.plus_ms(LOOK_AGAIN_MS));
             return false;
         }
         self.wanted.remove(&shard);
+        self.held.insert(shard, Hold::Kept);
+        true
+    }
+
+    fn seen_elsewhere(&mut self, shard: ShardId, lease: &Lease, now: Timestamp) -> bool {
+        if self.draining || self.held.contains_key(&shard) {
+            return false;
+        }
+        if lease.is_held(now) {
+            self.free.remove(&shard);
+            return false;
+        }
+        let is_tried = self.alone.get(&shard).is_some_and(|until| *until > now);
+        if self.free.insert(shard) || is_tried {
+            return false;
+        }
+        self.free.remove(&shard);
+        self.strays.insert(shard);
         self.held.insert(shard, Hold::Kept);
         true
     }
@@ -165,13 +206,25 @@ impl Placement {
     /// A shard does not run here: it was handed over, lost, or could not be claimed.
     pub fn gone(&mut self, shard: ShardId, now: Timestamp) {
         self.held.remove(&shard);
+        self.strays.remove(&shard);
         if self.homes.get(usize::from(shard.0)) == Some(&self.me) {
             self.wanted.insert(shard, now);
         }
     }
 
+    /// A shard does not run here, since it holds what this node does not understand: it is tried
+    /// again after a while, or when a member comes or goes.
+    pub fn left_alone(&mut self, shard: ShardId, now: Timestamp) {
+        let until = now.plus_ms(LEFT_ALONE_MS);
+        self.gone(shard, until);
+        self.alone.insert(shard, until);
+    }
+
     /// Somebody gave a shard's lease back.
     pub fn released(&mut self, shard: ShardId, now: Timestamp) {
+        if self.alone.get(&shard).is_some_and(|until| *until > now) {
+            return;
+        }
         if let Some(due) = self.wanted.get_mut(&shard) {
             *due = now;
         }
@@ -184,6 +237,12 @@ impl Placement {
         for (shard, due) in self.wanted.iter_mut().filter(|(_, due)| **due <= now) {
             *due = now.plus_ms(LOOK_AGAIN_MS);
             steps.look.push(*shard);
+        }
+        if self.looks_for_strays() && self.strays_due <= now {
+            self.strays_due = now.plus_ms(STRAYS_LOOK_MS);
+            let others = (0..).zip(&self.homes).filter(|(_, home)| **home != self.me);
+            let others = others.map(|(shard, _)| ShardId(shard));
+            steps.look.extend(others.filter(|shard| !self.held.contains_key(shard)));
         }
         let mut moving = 0;
         for (shard, hold) in &mut self.held {
@@ -199,6 +258,7 @@ impl Placement {
             self.homes.get(usize::from(shard.0)).map_or(self.draining, |home| *home != self.me)
         };
         let leaving = self.held.iter_mut().filter(|(_, hold)| **hold == Hold::Kept);
+        let leaving = leaving.filter(|(shard, _)| !self.strays.contains(shard));
         for (shard, hold) in leaving.filter(|(shard, _)| has_home_elsewhere(shard)).take(at_once) {
             *hold = Hold::Leaving(now);
             steps.hand_over.push(*shard);
@@ -213,7 +273,12 @@ impl Placement {
             Hold::Leaving(since) => Some(since.plus_ms(HAND_OVER_MS_MAX)),
             Hold::Kept => None,
         });
-        self.wanted.values().copied().chain(leaving).min()
+        let strays = self.looks_for_strays().then_some(self.strays_due);
+        self.wanted.values().copied().chain(leaving).chain(strays).min()
+    }
+
+    fn looks_for_strays(&self) -> bool {
+        !self.draining && self.members.len() > 1
     }
 
     /// Shards that run here, or are about to.

@@ -32,7 +32,7 @@ pub struct Policy {
     pub exhausted: Exhausted,
     /// Most attempts under way on a node at once.
     pub concurrency: u32,
-    /// Most starts a second on a node; it delays and never drops. Zero: no limit.
+    /// Most starts a second on all nodes together; it delays and never drops. Zero: no limit.
     pub rate_per_s: u32,
     /// The stage's outcome is committed before the next stage starts.
     pub durable: bool,

@@ -11,6 +11,7 @@ use crate::limits;
 use crate::teeth::{Tooth, bites};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// Entries that a shard offers: the outbox row that begins at `from`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,14 +88,22 @@ pub enum Answer {
     Forgotten,
 }
 
-/// The machine. `recent` remembers, by shard and position, the first index and the number of
-/// entries of offers already sequenced.
+/// An offer that was sequenced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Recent {
+    first: u64,
+    count: usize,
+    /// Of its entries: another offer at its place is not the same again.
+    digest: u64,
+}
+
+/// The machine. `recent` remembers offers already sequenced, by shard and position.
 #[derive(Debug, Clone, Default)]
 pub struct Sequencer {
     size: u64,
     before: [u8; 32],
     cursors: BTreeMap<ShardId, Cursor>,
-    recent: BTreeMap<ShardId, BTreeMap<u64, (u64, usize)>>,
+    recent: BTreeMap<ShardId, BTreeMap<u64, Recent>>,
 }
 
 impl Sequencer {
@@ -153,7 +162,7 @@ impl Sequencer {
             let offers = self.recent.get(&offer.shard);
             let known = offers.and_then(|offers| offers.get(&offer.from));
             return match known {
-                Some((first, count)) if *count == offer.entries.len() => Answer::At(*first),
+                Some(known) if known.digest == digest(&offer.entries) => Answer::At(known.first),
                 _ => Answer::Forgotten,
             };
         }
@@ -169,7 +178,8 @@ impl Sequencer {
     fn remember(&mut self, offer: &Offer) -> u64 {
         let (first, count) = (self.size, offer.entries.len());
         let offers = self.recent.entry(offer.shard).or_default();
-        offers.insert(offer.from, (first, count));
+        let digest = digest(&offer.entries);
+        offers.insert(offer.from, Recent { first, count, digest });
         self.size += count as u64;
         first
     }
@@ -196,6 +206,13 @@ impl Sequencer {
         self.before = hash;
     }
 
+    /// An offer that was forgotten is offered again after all: it stands at this index.
+    pub fn recall(&mut self, offer: &Offer, first: u64) {
+        let (count, digest) = (offer.entries.len(), digest(&offer.entries));
+        let offers = self.recent.entry(offer.shard).or_default();
+        offers.insert(offer.from, Recent { first, count, digest });
+    }
+
     /// The shard has committed the indices of everything `below`: it is not offered again.
     pub fn forget(&mut self, shard: ShardId, below: u64) {
         if let Some(offers) = self.recent.get_mut(&shard) {
@@ -214,6 +231,13 @@ impl Sequencer {
         let count = offers.iter().take_while(fits).count();
         count.max(1).min(offers.len())
     }
+}
+
+/// Tells entries apart within this process.
+fn digest(entries: &[Vec<u8>]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    entries.hash(&mut hasher);
+    hasher.finish()
 }
 
 #[cfg(test)]
@@ -256,6 +280,19 @@ mod tests {
         let expected = [Answer::Forgotten, Answer::At(3), Answer::At(5)];
         assert_eq!(log.sequence(again), (None, expected.to_vec()));
         assert_eq!(log.sequence(vec![offer(1, 1, 3, 1)]).1, [Answer::Forgotten]);
+    }
+
+    #[test]
+    fn another_offer_at_a_sequenced_place_is_refused_and_a_forgotten_one_can_be_recalled() {
+        let mut log = Sequencer::default();
+        let first = offer(1, 1, 0, 2);
+        assert_eq!(log.sequence(vec![first.clone()]).1, [Answer::At(0)]);
+        let other = Offer { entries: vec![b"x".to_vec(), b"y".to_vec()], ..first.clone() };
+        assert_eq!(log.sequence(vec![other.clone()]), (None, vec![Answer::Forgotten]));
+        log.forget(ShardId(1), 2);
+        assert_eq!(log.sequence(vec![first.clone()]).1, [Answer::Forgotten]);
+        log.recall(&first, 0);
+        assert_eq!(log.sequence(vec![first, other]).1, [Answer::At(0), Answer::Forgotten]);
     }
 
     #[test]

@@ -6,10 +6,12 @@
 //! thrown away and rebuilt from the store under a new epoch: everything decided after the failed
 //! commit falls with it. Effects leave only with [`Sealed::effects`], after their commit.
 
+mod adoption;
 mod budget;
 mod check;
 mod control;
 mod decide;
+mod expiry;
 mod log;
 mod memory;
 mod payout;
@@ -32,6 +34,7 @@ use crate::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
+pub use adoption::Found;
 pub use control::Chain;
 pub use decide::refusal_reason;
 
@@ -182,7 +185,7 @@ pub enum SealError {
 
 #[derive(Debug, Default)]
 struct Resident {
-    row: Contributor,
+    row: Arc<Contributor>,
     users: u32,
     /// The seal that holds its last change.
     changed: u64,
@@ -191,8 +194,9 @@ struct Resident {
 /// A journey in memory.
 #[derive(Debug)]
 struct Moving {
-    /// Boxed: it goes from map to map while the rest is small.
-    journey: Box<Journey>,
+    /// Shared with whoever drives it; what is decided is changed in a copy of its own.
+    journey: Arc<Journey>,
+    contributor: ContributorKey,
     data_key: DataKey,
     /// An active row stands in the store.
     stored: bool,
@@ -200,6 +204,10 @@ struct Moving {
     in_inbox: bool,
     /// A proposal that waits for budget.
     proposal: Option<Proposal>,
+    /// All that its keyed stage needs is in the commit of its entry: it waits for the index alone.
+    cleared: bool,
+    /// A commit that was lost had accepted it.
+    again: bool,
 }
 
 #[derive(Debug, Default)]
@@ -211,6 +219,8 @@ struct Draft {
     entries: Vec<Vec<u8>>,
     effects: Vec<Effect>,
     touched: bool,
+    /// It holds what nothing waits for: indices, which the log says again.
+    lazy: bool,
 }
 
 /// Who waits for the index of an outbox position.
@@ -237,6 +247,9 @@ pub struct Shard {
     card_hashes: BTreeMap<String, [u8; 16]>,
     log_waits: BTreeMap<u64, Waiter>,
     budget_waits: BTreeMap<String, VecDeque<Arrival>>,
+    /// Journeys that go on without another commit.
+    ready: Vec<Arrival>,
+    adopted: adoption::Adopted,
     draft: Draft,
     seals: u64,
 }
@@ -256,6 +269,8 @@ impl Shard {
             journeys: HashMap::new(),
             log_waits: BTreeMap::new(),
             budget_waits: BTreeMap::new(),
+            ready: Vec::new(),
+            adopted: adoption::Adopted::default(),
             draft: Draft::default(),
             seals: 0,
         };
@@ -301,7 +316,18 @@ impl Shard {
 
     /// Whether something waits to be sealed.
     pub fn is_dirty(&self) -> bool {
+        self.draft.touched || self.draft.lazy
+    }
+
+    /// Whether somebody waits for what is to be sealed. Indices alone can wait for the next commit:
+    /// were they lost, the log would say them again.
+    pub fn is_urgent(&self) -> bool {
         self.draft.touched
+    }
+
+    /// Journeys whose actors go on at once: what they rely on is durable.
+    pub fn take_ready(&mut self) -> Vec<Arrival> {
+        std::mem::take(&mut self.ready)
     }
 
     /// How many journeys the open commit changes.
@@ -315,10 +341,11 @@ impl Shard {
     /// [`SealError::Breach`] if an invariant would not hold any more: the whole machine must be
     /// thrown away, since what it decided is wrong.
     pub fn seal(&mut self) -> Result<Option<Sealed>, SealError> {
-        if !self.draft.touched {
+        if !self.is_dirty() {
             return Ok(None);
         }
         self.check()?;
+        self.seal_adopted()?;
         let mut draft = std::mem::take(&mut self.draft);
         self.seals += 1;
         self.seal_entries(&mut draft)?;
@@ -340,7 +367,7 @@ impl Shard {
         for key in &draft.contributors {
             if let Some(resident) = self.contributors.get_mut(key) {
                 resident.changed = self.seals;
-                draft.commit.contributors.push((*key, encode(&resident.row)?));
+                draft.commit.contributors.push((*key, encode(&*resident.row)?));
             }
         }
         draft.commit.state = encode(&self.state)?;
@@ -395,6 +422,7 @@ impl Shard {
     fn guard(&mut self, key: ContributorKey, moving: &Moving) {
         if let Some(held) = &moving.journey.held
             && !bites(Tooth::ConsentMarkNotChecked)
+            && !moving.again
         {
             self.draft.commit.guards.push(Guard {
                 contributor: key,

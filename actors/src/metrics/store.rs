@@ -2,8 +2,8 @@
 
 use super::{Admission, Metrics};
 use crate::ports::{
-    Committed, Intake, Known, Loaded, Numbered, Renewed, ShardStore, StoreError, StoredContributor,
-    StoredJourney, Submitted,
+    Committed, Fetch, Intake, Known, Lanes, Loaded, Numbered, Renewed, ShardStore, StoreError,
+    StoredContributor, StoredJourney, Submitted,
 };
 use crate::rail::BoxFuture;
 use gristmill_workflows::commit::{Commit, Place};
@@ -17,7 +17,7 @@ use tokio::time::Instant;
 pub(super) const COMMIT: &str = "commit";
 
 /// Every call, by its name.
-pub(super) const OPS: [&str; 16] = [
+pub(super) const OPS: [&str; 17] = [
     "claim",
     "renew",
     "release",
@@ -25,6 +25,7 @@ pub(super) const OPS: [&str; 16] = [
     "submit",
     COMMIT,
     "load",
+    "fetch",
     "inbox",
     "inbox_items",
     "queued",
@@ -116,6 +117,10 @@ impl ShardStore for Metered {
 
     fn load(&self, shard: ShardId) -> Answer<'_, Loaded> {
         self.count("load", self.store.load(shard))
+    }
+
+    fn fetch(&self, shard: ShardId, fetch: Fetch) -> Answer<'_, Lanes> {
+        self.count("fetch", self.store.fetch(shard, fetch))
     }
 
     fn inbox(

@@ -44,6 +44,8 @@ pub(super) fn fatal(error: &ActorProcessingErr) -> Option<Fatal> {
         | shard::Error::Broken
         | shard::Error::Log(_)
         | shard::Error::Lacks(_)
+        | shard::Error::Trace(_)
+        | shard::Error::NoLog
         | shard::Error::Breach(_) => None,
     }
 }

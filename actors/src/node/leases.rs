@@ -1,7 +1,8 @@
 //! A node among others: shards come and go with their leases.
 
-use super::{Node, NodeMessage, State};
+use super::{Node, NodeMessage, State, ending};
 use crate::contribution::tell;
+use crate::engine::Engine;
 use crate::membership::{Holdings, MembershipMessage};
 use crate::ports::{Membership, StoreError};
 use crate::shard::{self, ShardMessage, ShardStatus};
@@ -11,6 +12,7 @@ use ractor::{ActorId, ActorProcessingErr, ActorRef};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// The handle's side of a node's place among others.
 pub(super) struct Shared {
@@ -28,20 +30,27 @@ impl std::fmt::Debug for Shared {
 impl Shared {
     /// Hands every shard over, ends the node's actors, then leaves the roster; true if all ended in
     /// order in time.
-    pub(super) async fn leave(&self, node: &ActorRef<NodeMessage>, deadline: Duration) -> bool {
+    pub(super) async fn leave(
+        &self,
+        node: &ActorRef<NodeMessage>,
+        engine: &Engine,
+        deadline: Duration,
+    ) -> bool {
+        let until = Instant::now() + deadline;
         tell(node, NodeMessage::Drain);
         let mut holdings = self.holdings.clone();
         let drained = async {
             // What `wait_for` answers with keeps the sender waiting.
             holdings.wait_for(|it| it.draining && it.held.is_empty()).await.is_ok()
         };
-        let drained = tokio::time::timeout(deadline, drained).await.unwrap_or(false);
+        let drained = tokio::time::timeout_at(until, drained).await.unwrap_or(false);
+        let published = ending::publish(engine, until).await;
         let stopped = node.stop_and_wait(None, Some(deadline)).await;
         let left = tokio::time::timeout(deadline, self.members.leave(self.incarnation)).await;
         if let Ok(Err(error)) = left {
             tracing::warn!(%error, "the roster was not left; the word of this node runs out");
         }
-        drained && stopped.is_ok()
+        drained && published && stopped.is_ok()
     }
 }
 

@@ -5,13 +5,14 @@ use crate::contribution::tell;
 use crate::engine::Ports;
 use crate::limits;
 use crate::metrics;
-use crate::ports::{StoreError, StoredContributor};
+use crate::ports::{Fetch, Lanes, StoreError, StoredContributor};
 use gristmill_workflows::codec::{self, decode};
 use gristmill_workflows::contributor::Contributor;
 use gristmill_workflows::entry::DataKey;
 use gristmill_workflows::id::{Arrival, ContributorKey, IdKey, ShardId};
-use gristmill_workflows::inbox::{Item, Lane};
+use gristmill_workflows::inbox::Item;
 use gristmill_workflows::submission::{Mark, Submission};
+use gristmill_workflows::teeth::{Tooth, bites};
 use ractor::ActorRef;
 use std::collections::HashMap;
 
@@ -26,8 +27,8 @@ pub(super) struct Cursors {
 #[derive(Debug, Default)]
 pub struct Fetched {
     control: Vec<(Arrival, Item)>,
-    intake: Vec<(Arrival, Submission)>,
-    contributors: HashMap<ContributorKey, StoredContributor>,
+    intake: Vec<(Arrival, ContributorKey, Submission)>,
+    contributors: HashMap<ContributorKey, Contributor>,
     data_keys: HashMap<u64, Option<DataKey>>,
     /// The suspect that was asked for.
     alone: Option<Arrival>,
@@ -35,6 +36,12 @@ pub struct Fetched {
     more_control: bool,
     /// The intake lane may hold more.
     more_intake: bool,
+    /// The store noted what of the intake lane was read.
+    noted: bool,
+    /// Both lanes were read in one step, after this arrival number was given out.
+    arrived: Option<Arrival>,
+    /// The intake lane was read, too.
+    both: bool,
 }
 
 struct Reader {
@@ -44,13 +51,22 @@ struct Reader {
     cursors: Cursors,
     room: usize,
     alone: Option<Arrival>,
+    owner: u128,
+    epoch: u64,
 }
 
 impl State {
-    /// Something was put into the inbox, in whichever lane.
-    pub(super) fn inbox_grew(&mut self) {
-        self.control_grew = true;
-        self.intake_grew = true;
+    /// Something was put into the inbox, in whichever lane, up to this arrival number if that is
+    /// known: what was read is not read for again.
+    pub(super) fn inbox_grew(&mut self, arrived: Option<Arrival>) {
+        match arrived {
+            Some(arrived) if arrived <= self.seen => {}
+            Some(arrived) if self.fetching => self.told = self.told.max(arrived),
+            _ => {
+                self.control_grew = true;
+                self.intake_grew = true;
+            }
+        }
     }
 
     /// How many contributions may be let in now. Small reads cost as much as large ones, so it is
@@ -90,50 +106,86 @@ impl State {
             cursors: self.cursors,
             room,
             alone,
+            owner: self.owner,
+            epoch: self.epoch,
         };
-        let myself = myself.clone();
-        tokio::spawn(async move {
+        let (ports, myself) = (self.engine.ports.clone(), myself.clone());
+        ports.spawn_read(async move {
             let fetched = reader.read().await;
             tell(&myself, ShardMessage::Fetched(Box::new(fetched)));
         });
     }
 
-    pub(super) fn on_fetched(&mut self, fetched: Result<Fetched, Error>) -> Result<(), Error> {
+    pub(super) async fn on_fetched(
+        &mut self,
+        myself: &ActorRef<ShardMessage>,
+        fetched: Result<Fetched, Error>,
+    ) -> Result<(), Error> {
         self.fetching = false;
+        let told = std::mem::take(&mut self.told);
         let mut fetched = match fetched {
             Err(Error::Store(error)) if error.is_retryable() => {
                 tracing::warn!(shard = %self.id, %error, "the inbox could not be read");
+                if told > self.seen {
+                    self.inbox_grew(None);
+                }
                 return Ok(());
             }
             other => other?,
         };
         self.control_grew |= fetched.more_control;
         self.intake_grew |= fetched.more_intake;
+        self.read_up_to(&fetched, told);
         for (arrival, item) in std::mem::take(&mut fetched.control) {
             self.cursors.control = Some(arrival);
-            self.control(arrival, item, &fetched.contributors)?;
+            self.control(arrival, item, &fetched.contributors);
         }
         if fetched.more_control {
             return Ok(());
         }
-        self.let_in(fetched)?;
+        let starts = self.let_in(fetched)?;
+        for arrival in starts {
+            self.run(myself, arrival).await;
+        }
         if self.at_desk.is_none() {
             self.machine.evict(self.committed_seals);
         }
         Ok(())
     }
 
-    fn let_in(&mut self, fetched: Fetched) -> Result<(), Error> {
-        let Fetched { intake, contributors, data_keys, alone, .. } = fetched;
+    /// How far everything that came was read.
+    fn read_up_to(&mut self, fetched: &Fetched, told: Arrival) {
+        let Some(arrived) = fetched.arrived else {
+            if told > 0 {
+                self.inbox_grew(None);
+            }
+            return;
+        };
+        // What came to the intake lane meanwhile is seen, and was not read.
+        self.intake_grew |= !fetched.both && arrived > self.seen;
+        self.seen = self.seen.max(arrived);
+        if told > self.seen {
+            self.inbox_grew(None);
+        }
+    }
+
+    /// Lets contributions in. Those that are noted already may start; the others do after the commit
+    /// that notes them.
+    fn let_in(&mut self, fetched: Fetched) -> Result<Vec<Arrival>, Error> {
+        let Fetched { intake, contributors, data_keys, alone, noted, .. } = fetched;
+        // A suspect was not read by what notes.
+        let noted = noted && self.counted && alone.is_none();
+        let mut starts = Vec::new();
         if intake.is_empty() {
             // A suspect whose item is gone was dealt with before the end.
             if alone.is_some() {
                 self.suspects.pop_front();
                 self.intake_grew = true;
             }
-            return Ok(());
+            return Ok(starts);
         }
-        for (arrival, submission) in intake {
+        let row = |key| contributors.get(&key).cloned().unwrap_or_default();
+        for (arrival, key, submission) in intake {
             let suspect = self.suspects.front().copied().filter(|(first, _)| *first == arrival);
             if suspect.is_none() {
                 self.cursors.intake = Some(arrival);
@@ -143,13 +195,11 @@ impl State {
             if already || (suspect.is_none() && stands_in_line) {
                 continue;
             }
-            let key = self.engine.world.key.contributor(&submission.contributor);
-            let row = stored(contributors.get(&key))?;
-            self.machine.retain(key, || row);
+            self.machine.retain(key, || row(key));
             let data_key = data_keys.get(&submission.data_key).copied().flatten();
             let blind = || DataKey::blind(&self.engine.world.key, submission.id);
             let data_key = data_key.unwrap_or_else(blind);
-            self.machine.admit(arrival, submission, data_key);
+            self.machine.admit(arrival, key, submission, data_key);
             let count = suspect.map_or(0, |(_, count)| count);
             if suspect.is_some() {
                 self.suspects.pop_front();
@@ -160,25 +210,31 @@ impl State {
                 let now = self.now();
                 self.machine.quarantine(arrival, now);
             } else {
-                self.starts.push(arrival);
+                starts.push(arrival);
             }
         }
-        self.note_admitted(false)?;
-        Ok(())
+        if noted {
+            // The commit that takes the first of them out of the inbox notes them all.
+            self.note_due = true;
+        } else {
+            self.starts.append(&mut starts);
+            self.note_admitted(false)?;
+        }
+        Ok(starts)
     }
 
     fn control(
         &mut self,
         arrival: Arrival,
         item: Item,
-        contributors: &HashMap<ContributorKey, StoredContributor>,
-    ) -> Result<(), Error> {
+        contributors: &HashMap<ContributorKey, Contributor>,
+    ) {
         let (now, random) = (self.now(), self.random());
+        let row = |key| contributors.get(&key).cloned().unwrap_or_default();
         match item {
             Item::Consent(consent) => {
                 let key = self.engine.world.key.contributor(&consent.contributor);
-                let row = stored(contributors.get(&key))?;
-                self.machine.retain(key, || row);
+                self.machine.retain(key, || row(key));
                 if let Err(error) = self.machine.consent(key, consent, arrival) {
                     tracing::warn!(shard = %self.id, arrival, %error, "a consent was refused");
                 }
@@ -191,8 +247,7 @@ impl State {
             }
             Item::Withdrawal(withdrawal) => {
                 let key = self.engine.world.key.contributor(&withdrawal.contributor);
-                let row = stored(contributors.get(&key))?;
-                self.machine.retain(key, || row);
+                self.machine.retain(key, || row(key));
                 let mark = Mark { scope: withdrawal.scope, position: arrival, at: withdrawal.at };
                 self.engine.metrics.withdrawal(metrics::Withdrawal::Begun);
                 self.desk.push_back(Desk::Withdrawal { arrival, key, mark });
@@ -204,13 +259,11 @@ impl State {
                 tracing::error!(shard = %self.id, arrival, "a contribution in the control lane");
             }
         }
-        Ok(())
     }
 }
 
 /// The row of a contributor with every mark the store has: one may be newer than the row.
-pub(super) fn stored(found: Option<&StoredContributor>) -> Result<Contributor, codec::Error> {
-    let Some(found) = found else { return Ok(Contributor::default()) };
+pub(super) fn stored(found: &StoredContributor) -> Result<Contributor, codec::Error> {
     let row = found.row.as_deref().map(decode::<Contributor>).transpose()?;
     let mut contributor = row.unwrap_or_default();
     for mark in &found.marks {
@@ -220,64 +273,79 @@ pub(super) fn stored(found: Option<&StoredContributor>) -> Result<Contributor, c
 }
 
 impl Reader {
-    /// Intake first, then control to its end: then every control item with a lower arrival number
-    /// than any contribution read is read too.
     async fn read(self) -> Result<Fetched, Error> {
-        let mut fetched = Fetched { alone: self.alone, ..Fetched::default() };
         let store = &self.ports.store;
-        let mut intake = Vec::new();
+        let limit = limits::INBOX_BATCH;
+        let lanes = store.fetch(
+            self.shard,
+            Fetch {
+                owner: self.owner,
+                epoch: self.epoch,
+                notes: !bites(Tooth::AttemptCountedAtTheEnd),
+                control: (self.cursors.control, limit),
+                intake: (self.cursors.intake, if self.alone.is_some() { 0 } else { self.room }),
+            },
+        );
+        let Lanes { control, mut intake, noted, arrived, contributors, data_keys } = lanes.await?;
+        let mut fetched = Fetched {
+            alone: self.alone,
+            more_control: control.len() == limit,
+            more_intake: self.room > 0 && intake.len() == self.room,
+            noted,
+            arrived,
+            both: self.alone.is_none() && self.room > 0,
+            data_keys: data_keys.into_iter().collect(),
+            ..Fetched::default()
+        };
+        for (key, row) in &contributors {
+            fetched.contributors.insert(*key, stored(row)?);
+        }
         if let Some(arrival) = self.alone {
             let items = store.inbox_items(self.shard, vec![arrival]).await?;
             intake.extend(items.into_iter().flatten().map(|item| (arrival, item)));
-        } else if self.room > 0 {
-            let after = self.cursors.intake;
-            intake = store.inbox(self.shard, Lane::Intake, after, self.room).await?;
-            fetched.more_intake = intake.len() == self.room;
         }
-        let (after, limit) = (self.cursors.control, limits::INBOX_BATCH);
-        let control = store.inbox(self.shard, Lane::Control, after, limit).await?;
-        fetched.more_control = control.len() == limit;
         for (arrival, bytes) in control {
             fetched.control.push((arrival, decode(&bytes)?));
         }
-        if !fetched.more_control {
+        if fetched.more_control {
+            fetched.more_intake |= self.room > 0;
+        } else {
             for (arrival, bytes) in intake {
                 if let Item::Contribution(submission) = decode(&bytes)? {
-                    fetched.intake.push((arrival, submission));
+                    let key = self.key.contributor(&submission.contributor);
+                    fetched.intake.push((arrival, key, submission));
                 }
             }
-        } else {
-            fetched.more_intake |= !intake.is_empty();
         }
         self.read_contributors(&mut fetched).await?;
         self.read_data_keys(&mut fetched).await?;
         Ok(fetched)
     }
 
-    async fn read_contributors(&self, fetched: &mut Fetched) -> Result<(), StoreError> {
-        let of_control = fetched.control.iter().filter_map(|(_, item)| match item {
-            Item::Consent(consent) => Some(consent.contributor.as_str()),
-            Item::Withdrawal(withdrawal) => Some(withdrawal.contributor.as_str()),
-            Item::Contribution(_) | Item::Transfer(_) | Item::Command { .. } => None,
-        });
-        let of_intake = fetched.intake.iter().map(|(_, submission)| &*submission.contributor);
-        let names = of_control.chain(of_intake);
-        let mut keys: Vec<ContributorKey> = names.map(|name| self.key.contributor(name)).collect();
+    async fn read_contributors(&self, fetched: &mut Fetched) -> Result<(), Error> {
+        let of_control = fetched.control.iter().filter_map(|(_, item)| item.contributor());
+        let of_control = of_control.map(|name| self.key.contributor(name));
+        let of_intake = fetched.intake.iter().map(|(_, key, _)| *key);
+        let mut keys: Vec<ContributorKey> = of_control.chain(of_intake).collect();
         keys.sort_unstable();
         keys.dedup();
+        keys.retain(|key| !fetched.contributors.contains_key(key));
         if !keys.is_empty() {
             let rows = self.ports.store.contributors(self.shard, keys.clone()).await?;
-            fetched.contributors = keys.into_iter().zip(rows).collect();
+            for (key, row) in keys.into_iter().zip(&rows) {
+                fetched.contributors.insert(key, stored(row)?);
+            }
         }
         Ok(())
     }
 
     async fn read_data_keys(&self, fetched: &mut Fetched) -> Result<(), StoreError> {
-        let slots = fetched.intake.iter().map(|(_, submission)| submission.data_key);
-        let slots: Vec<u64> = slots.collect();
+        let slots = fetched.intake.iter().map(|(.., submission)| submission.data_key);
+        let unknown = slots.filter(|slot| !fetched.data_keys.contains_key(slot));
+        let slots: Vec<u64> = unknown.collect();
         if !slots.is_empty() {
             let keys = self.ports.keys.keys(slots.clone()).await?;
-            fetched.data_keys = slots.into_iter().zip(keys).collect();
+            fetched.data_keys.extend(slots.into_iter().zip(keys));
         }
         Ok(())
     }

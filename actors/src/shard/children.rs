@@ -7,7 +7,6 @@ use gristmill_workflows::journey::{EventKind, cut};
 use gristmill_workflows::request::Failure;
 use gristmill_workflows::shard::Proposal;
 use ractor::{Actor, ActorId, ActorRef};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 impl State {
@@ -38,17 +37,15 @@ impl State {
 
     fn standing(&mut self, arrival: Arrival) -> Option<Box<Standing>> {
         let now = self.now();
-        let journey = self.machine.journey(arrival)?;
-        let key = self.engine.world.key.contributor(&journey.submission.contributor);
-        let contributor = self.machine.contributor(key).cloned().unwrap_or_default();
+        let (journey, contributor) = self.machine.standing(arrival)?;
         let sent = journey.payout().and_then(|payout| payout.sent);
         // Whatever happened since its release, a retry by an operator too, may have followed a try.
         let last = journey.timeline.last();
         let untouched = last.is_some_and(|event| event.kind == EventKind::Released);
-        let first = untouched && journey.attempts == 0;
+        let again = self.machine.is_again(arrival);
+        let first = untouched && journey.attempts == 0 && !again;
         let fresh = first && sent.is_some_and(|sent| sent >= self.started);
-        let journey = Arc::new(journey.clone());
-        Some(Box::new(Standing { journey, contributor: Arc::new(contributor), now, fresh }))
+        Some(Box::new(Standing { journey, contributor, now, fresh }))
     }
 
     /// Stops a journey's actor, if it has one.

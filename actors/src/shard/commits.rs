@@ -1,6 +1,6 @@
 //! Group commit: one commit under way, the next one assembling; effects after the commit.
 
-use super::{Error, ShardMessage, State};
+use super::{Desk, Error, ShardMessage, State};
 use crate::contribution::tell;
 use crate::limits;
 use crate::ports::{Committed, ShardStore, StoreError};
@@ -23,6 +23,17 @@ pub(super) struct InFlight {
     decides: bool,
 }
 
+/// When what nobody waits for is committed, if no other commit comes before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Settle {
+    /// Nobody said.
+    Unset,
+    /// In a while.
+    Set,
+    /// As soon as no commit is under way.
+    Now,
+}
+
 impl InFlight {
     pub(super) fn take_effects(&mut self) -> Vec<Effect> {
         std::mem::take(&mut self.effects)
@@ -38,6 +49,13 @@ impl State {
         let clean = self.draining && !self.cleaned;
         if clean {
             self.note_admitted(true)?;
+        } else if self.may_wait(myself) {
+            return Ok(());
+        }
+        self.settle = Settle::Unset;
+        if self.note_due && self.machine.is_dirty() && !clean {
+            self.note_due = false;
+            self.note_admitted(false)?;
         }
         let sealed = self.machine.seal().map_err(|error| self.refused(error))?;
         let Some(Sealed { commit, effects }) = sealed else { return Ok(()) };
@@ -58,6 +76,29 @@ impl State {
             tell(&myself, ShardMessage::Committed(result));
         });
         Ok(())
+    }
+
+    /// Whether what is decided may wait for the next commit: indices alone, which the log says again,
+    /// and nobody who waits for them.
+    fn may_wait(&mut self, myself: &ActorRef<ShardMessage>) -> bool {
+        let wanted =
+            self.settle == Settle::Now || self.desk.front().is_some_and(Desk::is_exclusive);
+        if !self.machine.is_dirty() || self.machine.is_urgent() || wanted {
+            return false;
+        }
+        if self.settle == Settle::Unset {
+            self.settle = Settle::Set;
+            let after = match self.engine.shares {
+                true => limits::SETTLE_AFTER_SHARED,
+                false => limits::SETTLE_AFTER,
+            };
+            let (seq, myself) = (self.seq, myself.clone());
+            tokio::spawn(async move {
+                tokio::time::sleep(after).await;
+                tell(&myself, ShardMessage::Settle(seq));
+            });
+        }
+        true
     }
 
     /// What would break an invariant is counted and told; the shard's memory is given up.
@@ -87,6 +128,7 @@ impl State {
         }
         self.engine.counters.commits.fetch_add(1, Ordering::Relaxed);
         self.kept.store(true, Ordering::Release);
+        self.counted = true;
         self.committed_seals = done.seals;
         self.cleaned |= done.clean;
         if done.decides {

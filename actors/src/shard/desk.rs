@@ -4,6 +4,8 @@
 //! way, and while they read, proposals wait: what was read is what stands.
 
 use super::admission::stored;
+use super::chain;
+use super::expiry;
 use super::{Error, ShardMessage, State};
 use crate::contribution::tell;
 use crate::engine::Ports;
@@ -24,6 +26,7 @@ use gristmill_workflows::request::Wait;
 use gristmill_workflows::shard::{Chain, World};
 use gristmill_workflows::submission::Mark;
 use gristmill_workflows::time::Timestamp;
+use gristmill_workflows::tombstone::Finished;
 use ractor::ActorRef;
 use std::sync::Arc;
 
@@ -44,6 +47,15 @@ pub enum Desk {
         after: Option<Arrival>,
         /// How many may go on.
         room: usize,
+    },
+    /// Finished journeys that ended by `before`: a page of rows above `after`.
+    Expire {
+        /// Where to look on.
+        after: Option<Arrival>,
+        /// What ended up to here is over.
+        before: Timestamp,
+        /// The first page of a pass.
+        first: bool,
     },
     /// A withdrawal that begins.
     Withdrawal {
@@ -86,7 +98,7 @@ impl Desk {
 /// A journey that was read, with what it takes to let it move.
 #[derive(Debug)]
 pub struct Stood {
-    journey: Journey,
+    pub(super) journey: Journey,
     contributor: Contributor,
     data_key: Option<DataKey>,
 }
@@ -95,6 +107,8 @@ pub struct Stood {
 #[derive(Debug, Default)]
 pub struct Read {
     stood: Vec<Stood>,
+    chain: Vec<chain::Link>,
+    pub(super) expiry: expiry::Page,
     timers: Vec<(Timestamp, Arrival)>,
     /// Where to look on for journeys that wait at a paused stage.
     paused_from: Option<Arrival>,
@@ -130,8 +144,8 @@ impl State {
                 claims,
             };
             self.at_desk = Some(next.clone());
-            let myself = myself.clone();
-            tokio::spawn(async move {
+            let (ports, myself) = (self.engine.ports.clone(), myself.clone());
+            ports.spawn_read(async move {
                 let read = reader.read(&next).await;
                 tell(&myself, ShardMessage::Read(Box::new(read)));
             });
@@ -154,7 +168,7 @@ impl State {
 
     pub(super) fn on_read(&mut self, read: Result<Read, Error>) -> Result<(), Error> {
         let Some(desk) = self.at_desk.take() else { return Ok(()) };
-        let Read { stood, timers, paused_from } = read?;
+        let Read { stood, chain, expiry, timers, paused_from } = read?;
         match desk {
             Desk::Resume(moving) => self.resume(stood, &moving)?,
             Desk::Wake(_) | Desk::Claims => self.wake(stood)?,
@@ -167,18 +181,11 @@ impl State {
                 self.timers.extend(timers);
             }
             Desk::Walk { arrival, key, mark, next } => {
-                let mut chain = Chain::Next(next);
-                let now = self.now();
-                for stood in stood {
-                    chain = self.machine.withdraw_standing(stood.journey, &mark, now);
-                    if chain == Chain::NotYet {
-                        break;
-                    }
-                }
-                let chain = if chain == Chain::Next(next) { Chain::Done } else { chain };
-                self.walk(arrival, key, mark, chain);
+                let walked = self.walk_along(key, &mark, next, chain)?;
+                self.walk(arrival, key, mark, walked);
             }
             Desk::Command { arrival, verb, .. } => self.command(arrival, &verb, stood)?,
+            Desk::Expire { before, .. } => self.expire(before, &expiry)?,
             Desk::Withdrawal { .. } => {}
         }
         for (arrival, proposal) in std::mem::take(&mut self.deferred) {
@@ -300,13 +307,13 @@ impl State {
     }
 }
 
-struct Reader {
-    ports: Ports,
+pub(super) struct Reader {
+    pub(super) ports: Ports,
     world: Arc<World>,
     pauses: Arc<Pauses>,
     key: IdKey,
     shares: bool,
-    shard: ShardId,
+    pub(super) shard: ShardId,
     until: Timestamp,
     claims: Timestamp,
 }
@@ -337,7 +344,10 @@ impl Reader {
                 let arrivals = due.iter().map(|(_, arrival)| *arrival).collect();
                 read.stood = self.stood(arrivals).await?;
             }
-            Desk::Walk { next, .. } => read.stood = self.chain(*next).await?,
+            Desk::Expire { after, before, first } => {
+                read.expiry = self.expiry(*after, *before, *first).await?;
+            }
+            Desk::Walk { next, .. } => read.chain = self.chain(*next).await?,
             Desk::Command { id, .. } => {
                 let found = store.find(self.shard, vec![id.mac]).await?;
                 let arrivals = found.into_iter().flatten().map(|(arrival, _)| arrival).collect();
@@ -393,20 +403,8 @@ impl Reader {
         Ok((waiting, next))
     }
 
-    /// A part of a contributor's chain, newest first.
-    async fn chain(&self, first: Arrival) -> Result<Vec<Stood>, Error> {
-        let mut chain = Vec::new();
-        let mut next = Some(first);
-        while let Some(arrival) = next.filter(|_| chain.len() < limits::CHAIN_BATCH) {
-            let Some(stood) = self.stood(vec![arrival]).await?.pop() else { break };
-            next = stood.journey.previous;
-            chain.push(stood);
-        }
-        Ok(chain)
-    }
-
     /// Fills in the index of an entry that was sequenced while the journey stood.
-    async fn resolve(&self, journey: &mut Journey) -> Result<(), Error> {
+    pub(super) async fn resolve(&self, journey: &mut Journey) -> Result<(), Error> {
         let Some(accepted) = &mut journey.accepted else { return Ok(()) };
         if accepted.entry.index.is_some() {
             return Ok(());
@@ -433,12 +431,20 @@ impl Reader {
         let rows = self.ports.store.journeys(self.shard, arrivals).await?;
         let mut journeys: Vec<Journey> = Vec::new();
         for row in rows.into_iter().flatten() {
-            let mut journey: Journey = decode(&row.row)?;
-            if self.is_beyond_this_node(&journey) {
-                return Err(Error::Lacks(journey.workflow));
+            // Of one that expired nothing goes on.
+            if let Finished::Journey(journey) = Finished::read(&row.row)? {
+                journeys.push(*journey);
             }
-            self.resolve(&mut journey).await?;
-            journeys.push(journey);
+        }
+        self.with_parts(journeys).await
+    }
+
+    pub(super) async fn with_parts(&self, mut journeys: Vec<Journey>) -> Result<Vec<Stood>, Error> {
+        for journey in &mut journeys {
+            if self.is_beyond_this_node(journey) {
+                return Err(Error::Lacks(journey.workflow.clone()));
+            }
+            self.resolve(journey).await?;
         }
         let of = |journey: &Journey| self.key.contributor(&journey.submission.contributor);
         let keys: Vec<ContributorKey> = journeys.iter().map(of).collect();
@@ -448,7 +454,7 @@ impl Reader {
         let data_keys = self.ports.keys.keys(slots).await?;
         let mut all = Vec::with_capacity(journeys.len());
         for ((journey, row), data_key) in journeys.into_iter().zip(contributors).zip(data_keys) {
-            let contributor = stored(Some(&row))?;
+            let contributor = stored(&row)?;
             all.push(Stood { journey, contributor, data_key });
         }
         Ok(all)

@@ -4,7 +4,7 @@ use super::{ShardMessage, State};
 use crate::contribution::tell;
 use crate::engine::Engine;
 use crate::limits;
-use crate::ports::Intake;
+use crate::ports::{Intake, Reads};
 use gristmill_workflows::codec::encode;
 use gristmill_workflows::id::{Arrival, ShardId};
 use gristmill_workflows::inbox::Item;
@@ -71,8 +71,8 @@ impl State {
         self.admitted.remove(&arrival);
         if self.alone == Some(arrival) {
             self.alone = None;
+            self.intake_grew = true;
         }
-        self.intake_grew = true;
     }
 
     /// Destroys keys and blobs; what fails is tried again by the sweep, and what is not done when
@@ -123,6 +123,7 @@ async fn deliver(engine: &Engine, posts: Vec<(ShardId, Item)>) {
                 item: bytes,
                 identity: None,
                 mark: None,
+                reads: Reads::default(),
             }),
             Err(error) => tracing::error!(%shard, %error, "a transfer does not encode"),
         }
@@ -131,7 +132,7 @@ async fn deliver(engine: &Engine, posts: Vec<(ShardId, Item)>) {
         match engine.ports.store.submit(items.clone()).await {
             Ok(_) => {
                 for (shard, _) in posts {
-                    engine.notify(shard);
+                    engine.notify(shard, None);
                 }
                 return;
             }

@@ -1,9 +1,12 @@
 //! A shard's memory, built from the store: at the start, and whenever the old one was given up.
 
 use super::admission::Cursors;
+use super::commits::Settle;
+use super::expiry::Expiry;
 use super::{Arguments, Desk, Error, ShardMessage, State};
 use crate::contribution::tell;
 use crate::ports::{Loaded, ShardStore};
+use crate::trace_role::LogMessage;
 use gristmill_workflows::codec::{self, decode};
 use gristmill_workflows::commit::{Admitted, OutboxRow, Place, ShardState};
 use gristmill_workflows::id::{Arrival, ShardId};
@@ -14,6 +17,7 @@ use ractor::ActorRef;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use tokio::sync::oneshot;
 
 /// Claims the shard and builds its memory.
 pub(super) async fn load(
@@ -43,11 +47,16 @@ pub(super) async fn load(
         cleaned: false,
         seq: 0,
         in_flight: None,
+        settle: Settle::Unset,
         committed_seals: 0,
         starts: Vec::new(),
         fetching: false,
         control_grew: true,
         intake_grew: true,
+        seen: 0,
+        told: 0,
+        counted: false,
+        note_due: false,
         cursors: Cursors::default(),
         admitted: BTreeMap::new(),
         suspects: VecDeque::new(),
@@ -66,6 +75,7 @@ pub(super) async fn load(
         posting: Arc::new(AtomicUsize::new(0)),
         erasing: 0,
         erase_again: Vec::new(),
+        expiry: Expiry::begin(started),
         kept,
     };
     state.started = state.now();
@@ -95,15 +105,21 @@ impl State {
         loaded: Loaded,
         same_life: bool,
     ) -> Result<(), Error> {
+        self.adopt_lost(loaded.outbox.first().map(|(from, _)| *from)).await?;
         for (from, row) in &loaded.outbox {
-            let OutboxRow(entries) = decode(row)?;
-            self.offer(myself, *from, entries);
+            let row: OutboxRow = decode(row)?;
+            match row.into_parts() {
+                (Some(first), entries) => self.machine.adopted(*from, first, entries),
+                (None, entries) => self.offer(myself, *from, entries),
+            }
         }
         if !loaded.erasures.is_empty() {
             self.erase(myself, loaded.erasures);
         }
-        if let Some(row) = &loaded.admitted {
-            self.take_up_admitted(decode(row)?, same_life).await?;
+        self.counted = loaded.admitted.is_none() && loaded.noted.is_empty();
+        if !self.counted {
+            let admitted: Option<Admitted> = loaded.admitted.as_deref().map(decode).transpose()?;
+            self.take_up_admitted(admitted.unwrap_or_default(), loaded.noted, same_life).await?;
         }
         self.machine.open_programs();
         self.machine.repeat_unanswered();
@@ -112,12 +128,38 @@ impl State {
         Ok(())
     }
 
+    /// A store that nodes share may have failed over and forgotten commits. What the log has of them
+    /// stands.
+    async fn adopt_lost(&mut self, pending: Option<u64>) -> Result<(), Error> {
+        let Some(log) = self.engine.log.get().filter(|_| self.engine.shares) else {
+            return Ok(());
+        };
+        let (reply, answer) = oneshot::channel();
+        let next = self.machine.state().outbox_next;
+        let pending = pending.unwrap_or(next).min(next);
+        tell(log, LogMessage::Above(self.id, (pending, next), reply));
+        let found = answer.await.map_err(|_| Error::NoLog)??;
+        if !found.is_empty() {
+            let entries: usize = found.iter().map(|found| found.entries.len()).sum();
+            let shard = self.id;
+            tracing::error!(%shard, entries, "the store lost commits; the log's entries stand");
+            self.machine.adopt(found)?;
+        }
+        Ok(())
+    }
+
     /// What was admitted when memory was lost: what has a moving row goes on; what is still in the
     /// inbox runs alone first, since one of them may be what ended the process.
-    async fn take_up_admitted(&mut self, admitted: Admitted, same_life: bool) -> Result<(), Error> {
+    async fn take_up_admitted(
+        &mut self,
+        admitted: Admitted,
+        noted: Vec<Arrival>,
+        same_life: bool,
+    ) -> Result<(), Error> {
         let add = u8::from(!admitted.clean && !same_life);
-        let noted = admitted.ids.iter().map(|(arrival, count)| (*arrival, count + add));
-        let noted: BTreeMap<Arrival, u8> = noted.chain(admitted.waiting).collect();
+        let noted = noted.into_iter().map(|arrival| (arrival, add));
+        let ids = admitted.ids.iter().map(|(arrival, count)| (*arrival, count + add));
+        let noted: BTreeMap<Arrival, u8> = noted.chain(ids).chain(admitted.waiting).collect();
         let arrivals: Vec<Arrival> = noted.keys().copied().collect();
         let store = self.engine.ports.store.clone();
         let rows = store.journeys(self.id, arrivals.clone()).await?;
@@ -157,7 +199,7 @@ impl State {
         self.offered += 1;
         let offer = Offer { shard: self.id, epoch: self.epoch, from, entries };
         if let Some(log) = self.engine.log.get() {
-            tell(log, crate::trace_role::LogMessage::Offer(offer, myself.clone()));
+            tell(log, LogMessage::Offer(offer, myself.clone()));
         }
     }
 

@@ -9,7 +9,7 @@ impl State {
     /// Some stage was paused or goes on.
     pub(super) fn on_pauses_changed(&mut self) {
         self.paused_from = Some(None);
-        self.inbox_grew();
+        self.inbox_grew(None);
     }
 
     /// Reads the next page of them, if there may be one and there is room.

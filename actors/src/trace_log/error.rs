@@ -31,6 +31,18 @@ pub enum Error {
         /// Which object.
         path: String,
     },
+    /// A shard's store lost more than the log keeps sequenced objects for. Nobody can tell any more
+    /// which of its entries the log has.
+    #[error(
+        "the store lost commits of shard {shard} from outbox position {from} on, and the log's \
+         sequenced objects of then are gone: restore a newer copy of the store"
+    )]
+    Pruned {
+        /// Whose commits.
+        shard: ShardId,
+        /// The first position that is not found.
+        from: u64,
+    },
     /// Two checkpoints of one size contradict each other.
     #[error("two checkpoints of size {size} have different roots")]
     Roots {

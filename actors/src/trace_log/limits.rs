@@ -8,6 +8,12 @@ pub const CREATE_BYTES_MAX: usize = 16 * 1024 * 1024;
 pub const CHECKPOINTS_KEPT: usize = 16;
 /// Most sequenced objects and most checkpoints that one publication takes away.
 pub const PRUNED_MAX: usize = 64;
+/// How long a sequenced object of a shared log is kept after all its entries were seen committed, in
+/// milliseconds: a store that fails over may forget that much of what it acknowledged, and its shards
+/// still find it in the log.
+pub const PRUNE_AFTER_MS: u64 = 300_000;
+/// Looks at what shards have committed that are remembered at the most.
+pub const PRUNE_LOOKS_MAX: usize = 32;
 /// Times that other writers may be quicker in a row.
 pub const CONFLICTS_MAX: usize = 1000;
 /// Bytes of tiles and bundles that a [`super::View`] remembers between two questions.

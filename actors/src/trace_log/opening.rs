@@ -51,6 +51,7 @@ impl TraceLog {
             backlog_bytes: 0,
             retained: VecDeque::new(),
             acknowledged: BTreeMap::new(),
+            margin: super::margin::Margin::default(),
             checkpoints: checkpoints.into(),
             publishing: false,
             stopped: false,

@@ -8,6 +8,7 @@ use gristmill_trace::checkpoint::Checkpoint;
 use gristmill_trace::key::SigningKey;
 use gristmill_trace::publisher::{self, Publisher};
 use gristmill_trace::tile;
+use gristmill_workflows::id::ShardId;
 use gristmill_workflows::teeth::{Tooth, bites};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -69,7 +70,7 @@ impl TraceLog {
             return Ok(Published { size: self.published_size(), root: self.publisher.root() });
         }
         let Written { publisher, view, stale } = written?;
-        self.retained.drain(..stale.sequenced);
+        self.drop_retained(stale.sequenced);
         self.checkpoints.drain(..stale.checkpoints);
         if self.checkpoints.back() != Some(&view.size()) {
             self.checkpoints.push_back(view.size());
@@ -86,14 +87,18 @@ impl TraceLog {
     }
 
     /// Bounded work: the oldest sequenced objects that are published and whose indices all their
-    /// shards have committed, but never the newest; the oldest checkpoints beyond those kept, and
-    /// the partial tiles that only they need.
+    /// shards have committed (where others write too, long enough ago), but never the newest; the
+    /// oldest checkpoints beyond those kept, and the partial tiles that only they need.
     fn stale(&self, size: u64) -> Stale {
         let published = self.published_size();
         let behind = self.retained.len().saturating_sub(1).min(PRUNED_MAX);
         let done = |object: &&super::Retained| {
+            let below = |shard| match self.shared {
+                true => self.margin.below(shard),
+                false => self.acknowledged.get(&shard).copied(),
+            };
             let acknowledged =
-                |(shard, next): &(_, _)| self.acknowledged.get(shard).is_some_and(|n| n >= next);
+                |(shard, next): &(ShardId, u64)| below(*shard).is_some_and(|n| n >= *next);
             object.end <= published && object.shards.iter().all(acknowledged)
         };
         let sequenced = self.retained.iter().take(behind).take_while(done).count();

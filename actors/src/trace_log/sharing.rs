@@ -9,7 +9,9 @@ use super::objects::{CHECKPOINT, SEQUENCED, checkpoint, numbered};
 use super::{Batch, Error, TraceLog, View, sha256};
 use crate::ports::LogError;
 use gristmill_workflows::codec;
+use gristmill_workflows::id::ShardId;
 use gristmill_workflows::sequencer::{Answer, Offer, Sequenced};
+use gristmill_workflows::shard::Found;
 use std::sync::Arc;
 
 impl TraceLog {
@@ -62,6 +64,51 @@ impl TraceLog {
         }
     }
 
+    /// What the log has of a shard's outbox from position `next` on, in order: more than the shard
+    /// knows if its store lost commits. Rows from `pending` on will be offered again, whatever the
+    /// shard said before.
+    ///
+    /// # Errors
+    /// As [`TraceLog::catch_up`]; [`Error::Pruned`] if an object that holds it is gone: the store lost
+    /// more than the log keeps for it.
+    pub async fn above(
+        &mut self,
+        shard: ShardId,
+        pending: u64,
+        next: u64,
+    ) -> Result<Vec<Found>, Error> {
+        self.catch_up().await?;
+        let mut found = Vec::new();
+        let forgotten = self.acknowledged.get(&shard).is_some_and(|below| *below > pending);
+        if !forgotten && self.sequencer.cursor(shard).next <= next {
+            return Ok(found);
+        }
+        self.acknowledged.remove(&shard);
+        for object in &self.retained {
+            if !object.shards.iter().any(|(of, end)| *of == shard && *end > pending) {
+                continue;
+            }
+            let path = numbered(SEQUENCED, object.first);
+            let Some(bytes) = self.store.read(path.clone()).await? else {
+                return Err(Error::Pruned { shard, from: pending });
+            };
+            let decoded = codec::decode::<Sequenced>(&bytes);
+            let mut first = object.first;
+            for offer in decoded.map_err(|source| Error::Object { path, source })?.offers {
+                let count = offer.entries.len() as u64;
+                if offer.shard == shard && offer.from >= pending {
+                    self.sequencer.recall(&offer, first);
+                    if offer.from >= next {
+                        found.push(Found { from: offer.from, first, entries: offer.entries });
+                    }
+                }
+                first += count;
+            }
+        }
+        whole(shard, next, self.sequencer.cursor(shard).next, &found)?;
+        Ok(found)
+    }
+
     /// Whether another writer has published further than what is known here.
     ///
     /// # Errors
@@ -96,6 +143,7 @@ impl TraceLog {
     pub async fn reopened(&self) -> Result<Self, Error> {
         let mut log = Self::open_with(Arc::clone(&self.store), Arc::clone(&self.key)).await?;
         log.shared = self.shared;
+        log.margin.clone_from(&self.margin);
         for (shard, below) in &self.acknowledged {
             log.acknowledge(*shard, *below);
         }
@@ -152,4 +200,16 @@ impl TraceLog {
         }
         Error::Superseded { first, published }
     }
+}
+
+/// What a shard lost has to be there from the first position to the last.
+fn whole(shard: ShardId, next: u64, cursor: u64, found: &[Found]) -> Result<(), Error> {
+    let mut from = next;
+    for one in found {
+        if one.from != from {
+            return Err(Error::Pruned { shard, from });
+        }
+        from += one.entries.len() as u64;
+    }
+    if from < cursor { Err(Error::Pruned { shard, from }) } else { Ok(()) }
 }

@@ -8,6 +8,7 @@ use gristmill_workflows::audit::{Audit, LogBook, RailBook, RailLine};
 use gristmill_workflows::codec::{self, decode};
 use gristmill_workflows::commit::Place;
 use gristmill_workflows::id::{Arrival, ContributionId, IdKey, ShardId};
+use gristmill_workflows::tombstone::Finished;
 
 use crate::memory_store::{MemoryStore, ShardRows};
 
@@ -101,7 +102,10 @@ fn journeys(audit: &mut Audit, shard: ShardId, rows: &ShardRows) -> Result<(), c
     }
     for (place, rows) in [(Place::Active, &rows.active), (Place::Finished, &rows.finished)] {
         for row in rows.values() {
-            audit.journey(shard, place, &decode(row)?);
+            match Finished::read(row)? {
+                Finished::Journey(journey) => audit.journey(shard, place, &journey),
+                Finished::Expired(tombstone) => audit.tombstone(shard, &tombstone),
+            }
         }
     }
     Ok(())
@@ -122,7 +126,7 @@ pub fn lines(checks: &[Check]) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::memory_store::Shape;
-    use gristmill_actors::ports::{Intake, ShardStore};
+    use gristmill_actors::ports::{Intake, Reads, ShardStore};
     use gristmill_workflows::codec::encode;
     use gristmill_workflows::commit::{Commit, ShardState};
     use gristmill_workflows::definition::WorkflowRef;
@@ -162,7 +166,14 @@ mod tests {
             let item = encode(&Item::Contribution(submission)).unwrap();
             let lane = Lane::Intake;
             store
-                .submit(vec![Intake { shard, lane, item, identity: None, mark: None }])
+                .submit(vec![Intake {
+                    shard,
+                    lane,
+                    item,
+                    identity: None,
+                    mark: None,
+                    reads: Reads::default(),
+                }])
                 .await
                 .unwrap();
         }

@@ -9,8 +9,8 @@ use std::future::Future;
 use std::sync::Arc;
 
 use gristmill_actors::ports::{
-    Claimed, Committed, ContentIndex, Intake, Loaded, Renewed, ShardStore, StoreError,
-    StoredContributor, StoredJourney, Submitted,
+    Claimed, Committed, ContentIndex, Fetch, Intake, Lanes, Loaded, Renewed, ShardStore,
+    StoreError, StoredContributor, StoredJourney, Submitted,
 };
 use gristmill_actors::rail::BoxFuture;
 use gristmill_workflows::commit::{Commit, Place};
@@ -175,6 +175,11 @@ impl<S: ShardStore + ContentIndex> ShardStore for FaultyStore<S> {
     fn load(&self, shard: ShardId) -> BoxFuture<'_, Result<Loaded, StoreError>> {
         let read = async move { self.store.load(shard).await };
         Box::pin(self.read(Operation::Load, shard, read))
+    }
+
+    fn fetch(&self, shard: ShardId, fetch: Fetch) -> BoxFuture<'_, Result<Lanes, StoreError>> {
+        let read = async move { self.store.fetch(shard, fetch).await };
+        Box::pin(self.read(Operation::Inbox, shard, read))
     }
 
     fn inbox(

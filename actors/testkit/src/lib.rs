@@ -13,5 +13,6 @@ pub mod model_rail;
 pub mod rail_conformance;
 pub mod register_conformance;
 pub mod simulator;
+pub mod slow;
 pub mod store_conformance;
 pub mod virtual_clock;

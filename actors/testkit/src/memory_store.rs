@@ -11,8 +11,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use gristmill_actors::ports::{
-    Claimed, Clock, Committed, ContentIndex, Intake, Loaded, Notice, Renewed, ShardStore,
-    StoreError, StoredContributor, StoredJourney, Submitted,
+    Claimed, Clock, Committed, ContentIndex, Fetch, Intake, Lanes, Loaded, Notice, Renewed,
+    ShardStore, StoreError, StoredContributor, StoredJourney, Submitted,
 };
 use gristmill_actors::rail::BoxFuture;
 use gristmill_workflows::commit::{Commit, Place};
@@ -134,8 +134,11 @@ impl MemoryStore {
         grown.sort_unstable();
         grown.dedup();
         let submit = |item: Intake| Ok(self.lock(item.shard)?.submit(item, high_water));
-        let answers = items.into_iter().map(submit).collect();
-        grown.into_iter().for_each(|shard| self.notice(Notice::Grew(shard)));
+        let answers: Result<_, _> = items.into_iter().map(submit).collect();
+        for shard in grown {
+            let arrived = self.lock(shard)?.arrived;
+            self.notice(Notice::Grew(shard, arrived));
+        }
         answers
     }
 }
@@ -194,6 +197,10 @@ impl ShardStore for MemoryStore {
 
     fn load(&self, shard: ShardId) -> BoxFuture<'_, Result<Loaded, StoreError>> {
         Box::pin(async move { Ok(self.lock(shard)?.load()) })
+    }
+
+    fn fetch(&self, shard: ShardId, fetch: Fetch) -> BoxFuture<'_, Result<Lanes, StoreError>> {
+        Box::pin(async move { self.lock(shard)?.fetch(shard, fetch) })
     }
 
     fn inbox(

@@ -30,6 +30,7 @@ mod witness;
 use crate::memory_keys::MemoryKeys;
 use crate::memory_log::MemoryLog;
 use crate::memory_media::MemoryMedia;
+use crate::memory_register::MemoryRegister;
 use crate::memory_store::{MemoryStore, Shape};
 use crate::model_rail::ModelRail;
 use crate::virtual_clock::{START, VirtualClock};
@@ -94,6 +95,7 @@ struct Sim {
     journal: Journal,
     key: IdKey,
     store: MemoryStore,
+    register: MemoryRegister,
     keys: MemoryKeys,
     media: MemoryMedia,
     log: MemoryLog,
@@ -278,6 +280,7 @@ impl Sim {
             witness: Witness::new(key.clone(), verifier, programs),
             key,
             store,
+            register: MemoryRegister::default(),
             keys: MemoryKeys::new(data_keys),
             media: MemoryMedia::new(),
             log: MemoryLog::new(),

@@ -7,6 +7,7 @@ mod concurrency;
 mod contents;
 mod durability;
 mod fences;
+mod fetches;
 mod guards;
 mod leases;
 mod members;
@@ -16,7 +17,8 @@ mod submits;
 use std::sync::Arc;
 
 use gristmill_actors::ports::{
-    Committed, ContentIndex, Intake, Membership, ShardStore, StoreError, StoredJourney, Submitted,
+    Committed, ContentIndex, Fetch, Intake, Membership, Reads, ShardStore, StoreError,
+    StoredJourney, Submitted,
 };
 use gristmill_actors::rail::BoxFuture;
 use gristmill_workflows::commit::Commit;
@@ -59,9 +61,13 @@ pub async fn run<S: ShardStore>(maker: &impl Maker<S>) {
     fences::an_older_seq_is_answered_and_changes_nothing(make().await).await;
     fences::an_older_epoch_or_another_owner_changes_nothing(make().await).await;
     fences::an_unclaimed_shard_takes_no_commit(make().await).await;
+    fetches::a_fetch_reads_both_lanes(make().await).await;
+    fetches::what_a_fetch_notes_stands_until_it_leaves_the_inbox(make().await).await;
+    fetches::who_is_no_longer_the_owner_notes_nothing(make().await).await;
     commits::a_commit_applies_all_its_rows(make().await).await;
     commits::a_commit_takes_away_what_it_names(make().await).await;
     commits::a_finished_journey_is_no_longer_active(make().await).await;
+    commits::a_finished_row_makes_way_for_a_tombstone(make().await).await;
     commits::what_a_commit_does_not_name_stands(make().await).await;
     guards::a_mark_on_the_grant_breaks_its_guard_wherever_it_stands(make().await).await;
     guards::a_mark_on_a_program_breaks_older_grants_of_that_program(make().await).await;
@@ -144,7 +150,14 @@ const ALICE: ContributorKey = ContributorKey([0xa1; 16]);
 const BOB: ContributorKey = ContributorKey([0xb0; 16]);
 
 fn intake(item: &[u8]) -> Intake {
-    Intake { shard: SHARD, lane: Lane::Intake, item: item.to_vec(), identity: None, mark: None }
+    Intake {
+        shard: SHARD,
+        lane: Lane::Intake,
+        item: item.to_vec(),
+        identity: None,
+        mark: None,
+        reads: Reads::default(),
+    }
 }
 
 fn control(item: &[u8]) -> Intake {

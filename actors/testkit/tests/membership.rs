@@ -11,6 +11,7 @@ use gristmill_actors::trace_log::TraceLog;
 use gristmill_testkit::memory_keys::MemoryKeys;
 use gristmill_testkit::memory_log::MemoryLog;
 use gristmill_testkit::memory_media::MemoryMedia;
+use gristmill_testkit::memory_register::MemoryRegister;
 use gristmill_testkit::memory_store::{MemoryStore, Shape};
 use gristmill_testkit::model_rail::ModelRail;
 use gristmill_testkit::virtual_clock::VirtualClock;
@@ -44,6 +45,7 @@ impl Town {
             keys: Arc::new(MemoryKeys::new([1; 32])),
             media: Arc::new(MemoryMedia::new()),
             clock: self.clock.clone(),
+            readers: None,
         };
         let world = World {
             shards: SHARDS,
@@ -53,7 +55,9 @@ impl Town {
         };
         let key = SigningKey::from_seed("example.com/log", &[7; 32]).unwrap();
         let members: Arc<dyn Membership> = Arc::new(self.store.clone());
-        let place = Place { members, name: format!("n{owner}"), address: String::new() };
+        let (name, address) = (format!("n{owner}"), String::new());
+        let register = Arc::new(MemoryRegister::default());
+        let place = Place { members, register, name, address };
         let parts = Parts {
             world: Arc::new(world),
             registry: Registry::new(&[], Vec::new()).unwrap(),
@@ -62,6 +66,7 @@ impl Town {
             payouts: Arc::new(OnceLock::new()),
             owner,
             window: 64,
+            retention: None,
             pauses: std::sync::Arc::default(),
             place: Some(place),
         };
@@ -135,6 +140,7 @@ async fn a_node_that_is_asked_to_drain_keeps_nothing() {
     assert!(town.store.ask_drain(1).await.unwrap());
     until(&first, "nothing", |it| it.held.is_empty() && it.draining).await;
     until(&second, "everything", |it| it.held.len() == 16 && it.first).await;
+    second.rest(1_000).await.unwrap();
     assert_eq!(town.owners().await, BTreeMap::from([(2, 16)]));
 }
 

@@ -30,7 +30,7 @@ fn what_people_do_alone_breaks_nothing() {
 }
 
 /// Transitions that a run of seeds takes at least once; `./tests/run sim` counts all of them.
-const TAKEN: [&str; 86] = [
+const TAKEN: [&str; 88] = [
     "event: Accepted",
     "event: Advanced",
     "event: Paid",
@@ -98,7 +98,10 @@ const TAKEN: [&str; 86] = [
     "journey: queued -> paused:permanent",
     "journey: queued -> rejected",
     "journey: queued -> withdrawn",
+    "journey: rejected -> expired",
+    "journey: settled -> expired",
     "journey: settled -> settled",
+    "journey: withdrawn -> expired",
     "lease claimed: another's",
     "lease claimed: free",
     "lease claimed: own",
@@ -110,7 +113,6 @@ const TAKEN: [&str; 86] = [
     "lease renewed: lost",
     "lease renewed: prolonged",
     "payout: Failed",
-    "payout: Fixed",
     "payout: InFlight",
     "payout: Paid",
     "payout: Suspense",

@@ -2,7 +2,7 @@
 #![cfg(test)]
 
 use gristmill_actors::ports::{LogError, LogStore};
-use gristmill_actors::trace_log::limits::CHECKPOINTS_KEPT;
+use gristmill_actors::trace_log::limits::{CHECKPOINTS_KEPT, PRUNE_AFTER_MS};
 use gristmill_actors::trace_log::{Error, TraceLog};
 use gristmill_testkit::memory_log::{LogFault, MemoryLog};
 use gristmill_trace::checkpoint::Checkpoint;
@@ -11,6 +11,7 @@ use gristmill_trace::key::SigningKey;
 use gristmill_trace::verify;
 use gristmill_workflows::id::ShardId;
 use gristmill_workflows::sequencer::{Answer, Offer};
+use gristmill_workflows::time::Timestamp;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -314,11 +315,49 @@ async fn slept(store: &MemoryLog) -> (TraceLog, TraceLog) {
     let asleep = open(store).await.unwrap().share();
     for nth in 0..5 {
         awake.sequence(vec![offer(1, nth * 3, 3)]).await.unwrap();
-        awake.acknowledge(ShardId(1), nth * 3 + 3);
         awake.publish().await.unwrap();
     }
+    for now in [0, PRUNE_AFTER_MS] {
+        awake.committed(Timestamp(now), BTreeMap::from([(ShardId(1), 15)]));
+    }
+    awake.sequence(vec![offer(1, 15, 1)]).await.unwrap();
+    awake.publish().await.unwrap();
     assert!(!store.objects().contains_key("sequenced/00000000000000000000"));
     (awake, asleep)
+}
+
+#[tokio::test]
+async fn objects_of_a_shared_log_stay_for_the_margin_and_what_a_store_forgot_is_found() {
+    let store = MemoryLog::new();
+    let mut publisher = open(&store).await.unwrap().share();
+    let mut other = open(&store).await.unwrap().share();
+    let objects = || store.objects().keys().filter(|path| path.starts_with("sequenced/")).count();
+    let committed = |below| BTreeMap::from([(ShardId(1), below), (ShardId(2), 0)]);
+    for nth in 0..10 {
+        publisher.sequence(vec![offer(1, nth * 3, 3)]).await.unwrap();
+        publisher.acknowledge(ShardId(1), nth * 3 + 3);
+        publisher.publish().await.unwrap();
+    }
+    assert_eq!(objects(), 10, "that its own shard has committed is not enough");
+    publisher.committed(Timestamp(0), committed(15));
+    publisher.committed(Timestamp(PRUNE_AFTER_MS - 1), committed(30));
+    publisher.sequence(vec![offer(1, 30, 1)]).await.unwrap();
+    publisher.publish().await.unwrap();
+    assert_eq!(objects(), 11, "nor that it has for a short while");
+    // Another node, whose store forgot all since position 15.
+    assert_eq!(other.above(ShardId(1), 15, 15).await.unwrap().len(), 6);
+    publisher.committed(Timestamp(PRUNE_AFTER_MS), committed(30));
+    publisher.sequence(vec![offer(1, 31, 1)]).await.unwrap();
+    publisher.publish().await.unwrap();
+    assert_eq!(objects(), 7, "five were seen committed for the whole margin");
+    let found = other.reopened().await.unwrap().above(ShardId(1), 15, 15).await.unwrap();
+    assert_eq!((found[0].from, found.len()), (15, 7));
+    other.trim().await.unwrap();
+    for mut log in [other, open(&store).await.unwrap().share()] {
+        let error = log.above(ShardId(1), 12, 12).await.unwrap_err();
+        assert!(matches!(error, Error::Pruned { shard: ShardId(1), from: 12 }), "{error}");
+        assert_eq!(log.above(ShardId(1), 32, 32).await.unwrap(), []);
+    }
 }
 
 #[tokio::test]
@@ -327,10 +366,10 @@ async fn a_writer_of_a_shared_log_that_slept_creates_nothing() {
     let (_, mut asleep) = slept(&store).await;
     let before = store.objects();
     let error = asleep.sequence(vec![offer(2, 0, 1)]).await.unwrap_err();
-    assert!(matches!(error, Error::Superseded { first: 0, published: 15 }), "{error}");
+    assert!(matches!(error, Error::Superseded { first: 0, published: 16 }), "{error}");
     assert_eq!(store.objects(), before);
     let mut again = asleep.reopened().await.unwrap();
-    assert_eq!(again.sequence(vec![offer(2, 0, 1)]).await.unwrap(), [Answer::At(15)]);
+    assert_eq!(again.sequence(vec![offer(2, 0, 1)]).await.unwrap(), [Answer::At(16)]);
 }
 
 #[tokio::test]
@@ -341,7 +380,7 @@ async fn a_writer_that_falls_asleep_before_it_creates_takes_the_void_object_away
     // It looks before the others publish, and creates after.
     store.show_once("checkpoint", None);
     let error = asleep.sequence(vec![offer(2, 0, 1)]).await.unwrap_err();
-    assert!(matches!(error, Error::Superseded { first: 0, published: 15 }), "{error}");
+    assert!(matches!(error, Error::Superseded { first: 0, published: 16 }), "{error}");
     assert!(!store.objects().contains_key("sequenced/00000000000000000000"));
     assert_eq!(store.objects()["checkpoint"], checkpoint);
 }
@@ -356,7 +395,7 @@ async fn a_void_object_of_a_writer_that_died_goes_when_the_log_is_opened() {
     store.damage(path, Some(other.objects()[path].clone()));
     let mut log = open(&store).await.unwrap();
     assert!(!store.objects().contains_key(path));
-    assert_eq!(log.sequence(vec![offer(2, 0, 1)]).await.unwrap(), [Answer::At(15)]);
+    assert_eq!(log.sequence(vec![offer(2, 0, 1)]).await.unwrap(), [Answer::At(16)]);
 }
 
 async fn refused(damage: impl FnOnce(&MemoryLog)) -> String {

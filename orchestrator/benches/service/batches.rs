@@ -21,6 +21,15 @@ pub(crate) async fn pause(client: &Client) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Lets every stage go on.
+pub(crate) async fn resume(client: &Client) -> Result<(), Failure> {
+    for stage in STAGES {
+        let path = format!("/v1/admin/stages/{stage}/resume");
+        let _resumed = client.post(&path, r#"{"reason":"bench"}"#.to_owned()).await?;
+    }
+    Ok(())
+}
+
 /// Hands in as fast as it is acknowledged, and prints how fast that was.
 pub(crate) async fn run(client: &Client, lasts: Duration) -> Result<(), Failure> {
     let next = Arc::new(AtomicU64::new(0));

@@ -1,11 +1,13 @@
 //! The node as a service, over real sockets, beside a bare handler under the same client: batches
 //! while every stage is paused, single contributions, and reads while contributions settle.
-//! `cargo bench -p gristmill --bench service -- [SECONDS] [batches] [singles] [reads]`;
+//! And, if asked for, two nodes over a Redis server.
+//! `cargo bench -p gristmill --bench service -- [SECONDS] [batches] [singles] [reads] [nodes]`;
 //! `orchestrator/docs/performance.md` says how to read it.
 
 mod bare;
 mod batches;
 mod client;
+mod nodes;
 mod reads;
 mod singles;
 
@@ -21,6 +23,8 @@ type Failure = Box<dyn Error + Send + Sync>;
 
 const SECONDS: u64 = 30;
 const PARTS: [&str; 3] = ["batches", "singles", "reads"];
+/// Only if asked for: it takes a redis-server.
+const NODES: &str = "nodes";
 /// The argument with which this program serves the bare handler.
 const BARE: &str = "bare";
 
@@ -37,7 +41,7 @@ fn main() -> Result<(), Failure> {
     };
     let lasts = Duration::from_secs(seconds);
     let parts: Vec<&str> =
-        PARTS.into_iter().filter(|part| words.iter().any(|w| w == part)).collect();
+        PARTS.into_iter().chain([NODES]).filter(|part| words.iter().any(|w| w == part)).collect();
     let parts = if parts.is_empty() { PARTS.to_vec() } else { parts };
     for part in parts {
         runtime.block_on(run(part, &folder.path().join(part), lasts))?;
@@ -47,6 +51,9 @@ fn main() -> Result<(), Failure> {
 
 /// One part, on a node of its own.
 async fn run(part: &str, data: &Path, lasts: Duration) -> Result<(), Failure> {
+    if part == NODES {
+        return nodes::run(data).await;
+    }
     let node = Server::node(data)?;
     let client = Client::of(&node.url);
     client.consent().await?;
@@ -101,4 +108,15 @@ impl Drop for Server {
             eprintln!("a server was not stopped: {error}");
         }
     }
+}
+
+/// How many journeys were settled, as the node's metrics say.
+async fn settled(client: &Client) -> Result<f64, Failure> {
+    let metrics = client.get("/metrics").await?;
+    let lines = std::str::from_utf8(&metrics)?.lines();
+    let counts = lines
+        .filter(|line| line.starts_with("gristmill_journeys_finished_total"))
+        .filter(|line| line.contains("outcome=\"settled\""))
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
+    Ok(counts.sum())
 }

@@ -1,7 +1,7 @@
 //! Reads of single contributions, on a schedule, while others are handed in and settle.
 
-use super::Failure;
 use super::client::{Client, contribution};
+use super::{Failure, settled};
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Write as _};
 use std::net::TcpStream;
@@ -113,15 +113,4 @@ async fn load(client: Client, ids: Ids, start: Instant, lasts: Duration) -> Resu
         }
     }
     Ok(())
-}
-
-/// How many journeys were settled, as the node's metrics say.
-async fn settled(client: &Client) -> Result<f64, Failure> {
-    let metrics = client.get("/metrics").await?;
-    let lines = std::str::from_utf8(&metrics)?.lines();
-    let counts = lines
-        .filter(|line| line.starts_with("gristmill_journeys_finished_total"))
-        .filter(|line| line.contains("outcome=\"settled\""))
-        .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
-    Ok(counts.sum())
 }

@@ -19,14 +19,13 @@ use gristmill_workflows::sequencer::Sequenced;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
-use std::path::PathBuf;
 
 /// The folder of sequenced batches.
 const SEQUENCED: &str = "sequenced";
 
 /// A log to be read.
 pub(super) struct Log {
-    pub(super) folder: PathBuf,
+    pub(super) folder: LogFolder,
     pub(super) verifier: Verifier,
     pub(super) key: IdKey,
     /// The node did not end in order: the newest checkpoint may not be served yet.
@@ -72,17 +71,17 @@ struct Batches {
 
 impl Log {
     pub(super) fn read(&self) -> Result<Read, Error> {
-        let log = LogFolder::new(&self.folder);
+        let log = &self.folder;
         let mut found = Vec::new();
-        let checkpoints = self.checkpoints(&log, &mut found)?;
+        let checkpoints = self.checkpoints(log, &mut found)?;
         let size = checkpoints.newest.as_ref().map_or(0, |(newest, _)| newest.size);
-        let batches = self.batches(&log, size, &mut found)?;
+        let batches = self.batches(log, size, &mut found)?;
         self.judge_sizes(&checkpoints, &batches, size, &mut found);
         let mut altered = BTreeMap::new();
         let mut book = self.book(&checkpoints);
         if let Some((_, note)) = &checkpoints.newest {
             let (mut differ, mut gaps, mut next) = (Vec::new(), Vec::new(), 0);
-            let report = pass(&log, note, &self.verifier, |entry| {
+            let report = pass(log, note, &self.verifier, |entry| {
                 if batches.leaves.get(&entry.index).is_some_and(|leaf| *leaf != entry.leaf) {
                     differ.push(entry.index);
                 }
@@ -95,8 +94,8 @@ impl Log {
             gaps.push(next..size);
             if !report.is_whole() {
                 altered = faults(&report, &mut found);
-                let spare = self.spare(&log, &gaps)?;
-                book = self.damaged_book(&log, &checkpoints, &altered, &spare)?;
+                let spare = self.spare(log, &gaps)?;
+                book = self.damaged_book(log, &checkpoints, &altered, &spare)?;
             }
             for index in differ.into_iter().filter(|index| !altered.contains_key(index)) {
                 let sentence = "is not the entry that was sequenced here";
@@ -155,9 +154,9 @@ impl Log {
         if gaps.iter().all(Range::is_empty) {
             return Ok(spare);
         }
-        let numbered = log.numbered(SEQUENCED).map_err(file(&self.folder.join(SEQUENCED)))?;
+        let numbered = log.numbered(SEQUENCED).map_err(file(&self.folder.path(SEQUENCED)))?;
         for (first, path) in numbered {
-            let bytes = log.object(&path).map_err(file(&self.folder.join(&path)))?;
+            let bytes = log.object(&path).map_err(file(&self.folder.path(&path)))?;
             // A batch that does not read was told already.
             let Some(Ok(object)) = bytes.map(|bytes| decode::<Sequenced>(&bytes)) else { continue };
             let entries = object.offers.into_iter().flat_map(|offer| offer.entries);
@@ -169,7 +168,7 @@ impl Log {
 
     fn checkpoints(&self, log: &LogFolder, found: &mut Vec<Found>) -> Result<Checkpoints, Error> {
         let mut checkpoints = Checkpoints::default();
-        let numbered = log.numbered(CHECKPOINTS).map_err(file(&self.folder.join(CHECKPOINTS)))?;
+        let numbered = log.numbered(CHECKPOINTS).map_err(file(&self.folder.path(CHECKPOINTS)))?;
         for (size, path) in numbered {
             match self.open(log, &path)? {
                 Ok(Some((checkpoint, note))) if checkpoint.size == size => {
@@ -214,7 +213,7 @@ impl Log {
 
     /// A checkpoint with its note, or what is wrong with it.
     fn open(&self, log: &LogFolder, path: &str) -> Result<Result<Option<Noted>, String>, Error> {
-        let Some(note) = log.object(path).map_err(file(&self.folder.join(path)))? else {
+        let Some(note) = log.object(path).map_err(file(&self.folder.path(path)))? else {
             return Ok(Ok(None));
         };
         let opened = Checkpoint::open(&note, &self.verifier);
@@ -231,9 +230,9 @@ impl Log {
     ) -> Result<Batches, Error> {
         let mut batches = Batches::default();
         let mut before: Option<[u8; 32]> = None;
-        let numbered = log.numbered(SEQUENCED).map_err(file(&self.folder.join(SEQUENCED)))?;
+        let numbered = log.numbered(SEQUENCED).map_err(file(&self.folder.path(SEQUENCED)))?;
         for (first, path) in numbered {
-            let bytes = log.object(&path).map_err(file(&self.folder.join(&path)))?;
+            let bytes = log.object(&path).map_err(file(&self.folder.path(&path)))?;
             let object = bytes.as_ref().map(|bytes| decode::<Sequenced>(bytes));
             let object = match object {
                 Some(Ok(object)) if object.first == first => object,

@@ -8,6 +8,7 @@ use gristmill_actors::rail::{BookLine, BookState, Rail};
 use gristmill_workflows::audit::{RailBook, RailLine};
 use gristmill_workflows::invariant::Invariant;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// The lock of a sandbox rail.
 const LOCK_FILE: &str = "lock";
@@ -20,6 +21,8 @@ pub enum RailSource {
     Folder(PathBuf),
     /// The address of a running rail.
     Url(String),
+    /// All its lines, of a rail in memory.
+    Lines(Arc<[BookLine]>),
 }
 
 /// Reads the whole book; none if there is none.
@@ -33,6 +36,11 @@ pub(super) async fn read(
             let read = tokio::task::spawn_blocking(move || read_folder(&folder)).await??;
             let Some((book, unreadable)) = read else { return Ok(None) };
             found.extend(unreadable);
+            Ok(Some(book))
+        }
+        RailSource::Lines(lines) => {
+            let mut book = RailBook::default();
+            lines.iter().for_each(|line| take(&mut book, line));
             Ok(Some(book))
         }
         RailSource::Url(url) => {

@@ -10,8 +10,8 @@ use gristmill_workflows::contributor::Contributor;
 use gristmill_workflows::id::{Arrival, ContributionId, ContributorKey, IdKey, ShardId, hex};
 use gristmill_workflows::inbox::{Item, Lane};
 use gristmill_workflows::invariant::Invariant;
-use gristmill_workflows::journey::Journey;
 use gristmill_workflows::submission::Submission;
+use gristmill_workflows::tombstone::Finished;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io::{BufReader, ErrorKind};
@@ -84,21 +84,19 @@ pub(super) async fn feed(
         state(store, shard, audit, found).await?;
         sequenced(store, shard, audit, found).await?;
     }
-    let mut said = Vec::new();
+    let mut reported = by_shard(store, reported);
+    // One shard after the other, so that what is in memory is one shard's.
     for shard in shards() {
-        let mut one = Said::default();
-        inbox(store, key, shard, audit, &mut one).await?;
+        let mut said = Said::default();
+        inbox(store, key, shard, audit, &mut said).await?;
         for place in [Place::Active, Place::Finished] {
-            journeys(store, key, (shard, place), audit, &mut one).await?;
+            journeys(store, key, (shard, place), audit, &mut said).await?;
         }
-        said.push(one);
-    }
-    let mut reported = by_shard(store, reported, &said);
-    for (shard, mut one) in shards().zip(said) {
-        contributors(store, shard, audit, &mut one, found).await?;
-        identities(store, shard, &one.ids, audit).await?;
+        contributors(store, shard, audit, &mut said, found).await?;
+        identities(store, shard, &said.ids, audit).await?;
         let reported = reported.remove(&shard).unwrap_or_default();
-        lost(store, shard, reported, audit, one, found).await?;
+        lost(store, shard, reported, audit, said, found).await?;
+        audit.shard_ends();
     }
     Ok(())
 }
@@ -198,8 +196,14 @@ async fn journeys(
         let Some((last, _)) = page.last() else { return Ok(()) };
         after = Some(*last);
         for (arrival, bytes) in page {
-            match decode::<Journey>(&bytes) {
-                Ok(journey) => {
+            match Finished::read(&bytes) {
+                Ok(Finished::Expired(tombstone)) => {
+                    said.contributors.insert(tombstone.contributor);
+                    said.ids.push((arrival, tombstone.id));
+                    said.named.extend(tombstone.previous);
+                    audit.tombstone(shard, &tombstone);
+                }
+                Ok(Finished::Journey(journey)) => {
                     said.submission(key, arrival, &journey.submission);
                     said.named.extend(journey.previous);
                     audit.journey(shard, place, &journey);
@@ -255,19 +259,16 @@ async fn identities(
     Ok(())
 }
 
-/// Reported contributions that no row was seen of, by the shard they belong to.
+/// Reported contributions by the shard they belong to.
 fn by_shard(
     store: &dyn ShardStore,
     reported: &[ContributionId],
-    said: &[Said],
 ) -> BTreeMap<ShardId, Vec<ContributionId>> {
-    let all = said.iter().flat_map(|one| &one.ids);
-    let seen: HashSet<ContributionId> = all.map(|(_, id)| *id).collect();
-    let mut missing: BTreeMap<ShardId, Vec<ContributionId>> = BTreeMap::new();
-    for id in reported.iter().filter(|id| !seen.contains(id)) {
-        missing.entry(id.bucket.shard(store.shards())).or_default().push(*id);
+    let mut shards: BTreeMap<ShardId, Vec<ContributionId>> = BTreeMap::new();
+    for id in reported {
+        shards.entry(id.bucket.shard(store.shards())).or_default().push(*id);
     }
-    missing
+    shards
 }
 
 /// What was acknowledged, or is named by others, and has no row that reads.
@@ -280,7 +281,13 @@ async fn lost(
     found: &mut Vec<Found>,
 ) -> Result<(), Error> {
     let mut told: BTreeSet<Arrival> = said.ids.iter().map(|(arrival, _)| *arrival).collect();
-    for ids in reported.chunks(ROWS_PAGE) {
+    let seen: HashSet<ContributionId> = match reported.is_empty() {
+        true => HashSet::new(),
+        false => said.ids.iter().map(|(_, id)| *id).collect(),
+    };
+    let missing: Vec<ContributionId> =
+        reported.into_iter().filter(|id| !seen.contains(id)).collect();
+    for ids in missing.chunks(ROWS_PAGE) {
         let macs = ids.iter().map(|id| id.mac).collect();
         for (id, known) in ids.iter().zip(store.find(shard, macs).await?) {
             // Arrival numbers begin at 1: an identity that is gone too has none.

@@ -1,5 +1,6 @@
 use super::*;
 use crate::journeys::town::Town;
+use crate::log_folder::LogFolder;
 use crate::receipts::tests::Published;
 use crate::sandbox_rail::book::BOOK_FILE;
 use gristmill_workflows::codec::encode;
@@ -39,9 +40,9 @@ impl Node {
             store: &town.store,
             id_key: &town.key,
             verifier: &verifier,
-            trace: self.log.trace(),
+            trace: LogFolder::new(&self.log.trace()),
             rail: RailSource::Folder(self.folder.path().to_owned()),
-            report: self.folder.path().join("report.json"),
+            report: Some(self.folder.path().join("report.json")),
         };
         audit(&sources).await.unwrap()
     }

@@ -1,6 +1,7 @@
 //! Which node a verb works on: arguments shared by many verbs.
 
 use crate::redis_store::Durability;
+use crate::shared_store::SharedPlace;
 use clap::Args;
 use std::path::PathBuf;
 
@@ -28,9 +29,14 @@ pub struct SharedStore {
     /// A file with `user:password` or a password, one line; or `GRISTMILL_STORE_PASSWORD`.
     #[arg(long, requires = "store")]
     pub store_credentials: Option<PathBuf>,
-    /// The directory of the public log and of media, the same for every node.
+    /// The directory of the public log and of media, or s3://BUCKET/FOLDER: the same for every
+    /// node.
     #[arg(long, requires = "store")]
-    pub shared_dir: Option<PathBuf>,
+    pub shared_dir: Option<SharedPlace>,
+    /// A file with `KEY_ID:SECRET` for the bucket, one line; or `AWS_ACCESS_KEY_ID` and
+    /// `AWS_SECRET_ACCESS_KEY`.
+    #[arg(long, requires = "shared_dir")]
+    pub bucket_credentials: Option<PathBuf>,
     /// What an acknowledgement promises: always, everysec, replicated(N).
     #[arg(long, default_value = "always")]
     pub durability: Durability,

@@ -1,8 +1,11 @@
 //! Arguments of `simulate`.
 
 use super::Output;
+use crate::redis_store::Durability;
 use crate::simulate::curve::Profile;
-use crate::simulate::limits::{CONTRIBUTIONS_MAX, CONTRIBUTORS_MAX};
+use crate::simulate::fault::Fault;
+use crate::simulate::limits::{CONTRIBUTIONS_MAX, CONTRIBUTORS_MAX, NODES_MAX};
+use clap::builder::RangedU64ValueParser;
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 
@@ -14,13 +17,34 @@ pub struct Simulate {
     #[command(subcommand)]
     pub verb: Option<SimulateVerb>,
     /// Drive a node in this process, over a data directory of its own.
-    #[arg(long, required_unless_present = "url", conflicts_with = "url")]
+    #[arg(long, required_unless_present_any = ["url", "nodes", "virtual_time"],
+        conflicts_with = "url")]
     pub embedded: bool,
-    /// Drive the node that runs at this address, http://host:port.
+    /// Drive a node in this process on a paused clock, with store, log and rail in memory: whole
+    /// days in seconds. Nothing is written.
+    #[arg(long = "virtual",
+        conflicts_with_all = ["url", "nodes", "embedded", "data_dir", "rail"])]
+    pub virtual_time: bool,
+    /// How long calls last in virtual time.
+    #[command(flatten)]
+    pub calls: Calls,
+    /// Drive the node that runs at this address, http://host:port. Given more than once: lines go to
+    /// the nodes in turn.
     #[arg(long)]
-    pub url: Option<String>,
+    pub url: Vec<String>,
+    /// Start so many nodes, each in a process of its own, and drive them over HTTP.
+    #[arg(long, conflicts_with_all = ["url", "embedded"],
+        value_parser = clap::value_parser!(u64).range(1..=NODES_MAX))]
+    pub nodes: Option<u64>,
+    /// Start a Redis server for them: always or everysec. Without it there is one node, on an
+    /// embedded store.
+    #[arg(long, requires = "nodes", conflicts_with_all = ["url", "embedded", "virtual_time"])]
+    pub redis: Option<Durability>,
+    /// What goes wrong when: kill-node@30s, rail-down=10s@30s, stop-redis=2s@30s. May be repeated.
+    #[arg(long, conflicts_with = "url")]
+    pub fault: Vec<Fault>,
     /// A file with an API key for it. Default: the key itself in `GRISTMILL_API_KEY`.
-    #[arg(long, requires = "url")]
+    #[arg(long, requires = "url", conflicts_with_all = ["nodes", "embedded", "virtual_time"])]
     pub api_key_file: Option<PathBuf>,
     /// People. Default: as many as rate and duration need, or 1000.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=CONTRIBUTORS_MAX))]
@@ -47,7 +71,8 @@ pub struct Simulate {
     /// A ramp breaks where 1 of 100 answers is later than so many milliseconds.
     #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..))]
     pub slo_ms: u64,
-    /// The prefix of every contributor's name; default: the seed and the time.
+    /// The prefix of every contributor's name; default: the seed and the time, with --virtual the
+    /// seed alone.
     #[arg(long, value_parser = run_name)]
     pub run: Option<String>,
     /// How people behave.
@@ -62,6 +87,31 @@ pub struct Simulate {
     /// How.
     #[arg(long, value_enum, default_value = "table")]
     pub output: Output,
+}
+
+/// What a run by the machine's clock is asked for with.
+const NOT_VIRTUAL: [&str; 3] = ["embedded", "url", "nodes"];
+
+/// How long calls last in virtual time.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Calls {
+    /// With --virtual: how long a call of the store lasts on average, in milliseconds.
+    #[arg(long, default_value_t = 2, conflicts_with_all = NOT_VIRTUAL, value_parser = call_ms())]
+    pub store_ms: u64,
+    /// With --virtual: how long a call of the log's objects lasts on average.
+    #[arg(long, default_value_t = 5, conflicts_with_all = NOT_VIRTUAL, value_parser = call_ms())]
+    pub log_ms: u64,
+    /// With --virtual: how long a call of the rail lasts on average.
+    #[arg(long, default_value_t = 30, conflicts_with_all = NOT_VIRTUAL, value_parser = call_ms())]
+    pub rail_ms: u64,
+    /// With --virtual: how long measuring one medium lasts on average.
+    #[arg(long, default_value_t = 20, conflicts_with_all = NOT_VIRTUAL, value_parser = call_ms())]
+    pub measure_ms: u64,
+}
+
+/// Up to a minute.
+fn call_ms() -> RangedU64ValueParser<u64> {
+    clap::value_parser!(u64).range(0..=60_000)
 }
 
 /// Where a simulation runs.
@@ -84,9 +134,27 @@ pub struct SimulatePlace {
 /// How people behave. Shares are from 0 to 1.
 #[derive(Debug, Clone, Args)]
 pub struct Habits {
-    /// The program that everybody hands in to; it has a task without media.
+    /// The program that people without media hand in to; it has a task without media.
     #[arg(long, default_value = "engine")]
     pub program: String,
+    /// The program that people with media hand in to; it has a task for each kind of theirs.
+    #[arg(long, default_value = "seoul")]
+    pub media_program: String,
+    /// People who hand in voice clips; together with --photo and --video at most 1.
+    #[arg(long, default_value_t = 0.0, value_parser = share)]
+    pub voice: f64,
+    /// People who hand in photos.
+    #[arg(long, default_value_t = 0.0, value_parser = share)]
+    pub photo: f64,
+    /// People who hand in videos.
+    #[arg(long, default_value_t = 0.0, value_parser = share)]
+    pub video: f64,
+    /// Media that do not decode.
+    #[arg(long, default_value_t = 0.02, value_parser = share)]
+    pub broken: f64,
+    /// Media that somebody else handed in before, byte for byte.
+    #[arg(long, default_value_t = 0.02, value_parser = share)]
+    pub copies: f64,
     /// Contributors who hand in without consent.
     #[arg(long, default_value_t = 0.01, value_parser = share)]
     pub no_consent: f64,
@@ -161,7 +229,7 @@ fn run_name(text: &str) -> Result<String, String> {
 }
 
 /// A duration in milliseconds.
-fn duration_ms(text: &str) -> Result<u64, String> {
+pub(crate) fn duration_ms(text: &str) -> Result<u64, String> {
     let wrong = || "a duration is a number with ms, s, m, h or d: 90s".to_owned();
     let split = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
     let (number, unit) = text.split_at(split);

@@ -96,6 +96,12 @@ impl Config {
                 url.is_none_or(|url| HttpRail::new(url, sandbox_profile()).is_ok()),
                 "http://host:port without a path, or empty",
             ),
+            (
+                "bucket.endpoint",
+                self.bucket.endpoint.is_empty() || is_endpoint(&self.bucket.endpoint),
+                "http://host:port or https://host:port without a path, or empty",
+            ),
+            ("bucket.region", is_name(&self.bucket.region), "1 to 64 of a-z, 0-9, - and _"),
             ("service.listen", self.listen().is_some(), "an address and port, as 127.0.0.1:7700"),
             ("rail.name", is_name(&self.rail.name), "1 to 64 of a-z, 0-9, - and _"),
             (
@@ -145,6 +151,15 @@ impl Layers {
             _ => Origin::Default,
         }
     }
+}
+
+/// `http://` or `https://`, a host, and nothing behind it.
+fn is_endpoint(text: &str) -> bool {
+    text.parse().is_ok_and(|uri: hyper::Uri| {
+        let scheme = matches!(uri.scheme_str(), Some("http" | "https"));
+        let login = uri.authority().is_none_or(|authority| authority.as_str().contains('@'));
+        scheme && !login && matches!(uri.path(), "" | "/") && uri.query().is_none()
+    })
 }
 
 fn look_up<'a>(table: &'a Table, key: &str) -> Option<&'a Value> {

@@ -20,6 +20,7 @@ pub const RANGES: &[(&str, i64, i64)] = &[
     ("node.window", SHARD_WINDOW_MIN as i64, 1_000_000),
     ("node.stop_deadline_ms", 100, DAY_MS),
     ("node.rest_patience_ms", 100, TIMER_HORIZON_MS as i64),
+    ("retention.finished_days", 0, 36_500),
     ("media.workers", 1, 256),
     ("media.wall_limit_ms", 100, 600_000),
     ("media.max_bytes", 1, MEDIA_BYTES_MAX),

@@ -2,7 +2,9 @@
 
 use super::limits;
 use super::open_error::{OpenError, is_full};
+use super::retired::Retired;
 use super::torn::{self, Torn};
+use crate::threads;
 use fjall::compaction::Leveled;
 use fjall::{
     Database, Keyspace, KeyspaceCreateOptions, LsmError, PersistMode, Readable, Snapshot, UserKey,
@@ -71,6 +73,7 @@ pub(super) struct Engine {
     /// part of it: the engine moves its moment on whenever it has flushed or compacted.
     committed: RwLock<Arc<Snapshot>>,
     spaces: [Keyspace; 3],
+    retired: Retired,
     db: Database,
     dir: PathBuf,
 }
@@ -111,17 +114,21 @@ impl Engine {
     }
 
     fn try_open(dir: &Path) -> Result<Self, fjall::Error> {
-        let db = Database::builder(dir)
-            .cache_size(limits::CACHE_BYTES)
-            .worker_threads(limits::WORKER_THREADS)
-            .max_journaling_size(limits::JOURNALS_BYTES)
-            .manual_journal_persist(true)
-            .open()?;
+        // The threads that flush and compact are as important as the one that starts them.
+        let db = threads::in_background(limits::WORKERS_BEHIND, || {
+            Database::builder(dir)
+                .cache_size(limits::CACHE_BYTES)
+                .worker_threads(limits::WORKER_THREADS)
+                .max_journaling_size(limits::JOURNALS_BYTES)
+                .manual_journal_persist(true)
+                .open()
+        })??;
         let open = |space: Space| db.keyspace(space.name(), keyspace_options);
         let [queue, random, finished] = Space::ALL.map(open);
         let spaces = [queue?, random?, finished?];
         let committed = RwLock::new(Arc::new(db.snapshot()));
-        Ok(Self { committed, spaces, db, dir: dir.to_owned() })
+        let retired = Retired::default();
+        Ok(Self { committed, spaces, retired, db, dir: dir.to_owned() })
     }
 
     /// What is committed now, for reading.
@@ -134,6 +141,10 @@ impl Engine {
     pub(super) fn commit(&self, changes: Changes) -> Result<(), StoreError> {
         let mut batch = self.db.batch().durability(Some(PersistMode::SyncData));
         for (space, rows) in self.spaces.iter().zip(changes.0) {
+            // Neighbours go into the engine's list one after the other: what leads to the one is in
+            // the processor's caches for the next.
+            let mut rows: Vec<_> = rows.into_iter().collect();
+            rows.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
             for (key, row) in rows {
                 match row {
                     Some(row) => batch.insert(space, key, row),
@@ -142,9 +153,15 @@ impl Engine {
             }
         }
         batch.commit().map_err(|error| self.failed(&error))?;
+        self.retired.keep(&self.spaces);
         let committed = Arc::new(self.db.snapshot());
         *self.committed.write().unwrap_or_else(PoisonError::into_inner) = committed;
         Ok(())
+    }
+
+    /// Frees rows in memory that the engine needs no more. Takes milliseconds.
+    pub(super) fn free_retired(&self) {
+        self.retired.free();
     }
 
     /// Whether too little room is left for the engine to go on.

@@ -90,7 +90,7 @@ impl<'a> Group<'a> {
     }
 
     fn submit_one(&mut self, intake: Intake, max: u64) -> Result<Submitted, StoreError> {
-        let Intake { shard, lane, item, identity, mark } = intake;
+        let Intake { shard, lane, item, identity, mark, reads: _ } = intake;
         if let Some((name, hash)) = identity {
             let key = keys::named(shard, Tag::Identity, name);
             if let Some(row) = self.row(Space::Random, &key)? {

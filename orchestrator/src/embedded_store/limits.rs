@@ -7,6 +7,14 @@ use std::time::Duration;
 pub(super) const JOBS_MAX: usize = 1024;
 /// Calls in one group commit.
 pub(super) const GROUP_JOBS_MAX: usize = 1024;
+/// Calls in a group after which the next one waits for company.
+pub(super) const GROUP_COMPANY: usize = 4;
+/// From the start of one group to the start of the next, while there is company.
+pub(super) const GROUP_EVERY: Duration = Duration::from_millis(3);
+/// The same for a group of nothing but what shards commit.
+pub(super) const COMMITS_EVERY: Duration = Duration::from_millis(8);
+/// Between two looks at who has come.
+pub(super) const GROUP_LOOK: Duration = Duration::from_millis(2);
 /// Bytes of rows after which no further call joins a group. One call may be larger.
 pub(super) const GROUP_BYTES_MAX: usize = 8 << 20;
 /// About how many bytes a row takes besides its value.
@@ -22,8 +30,14 @@ pub(super) const WATCH_EVERY: Duration = Duration::from_secs(1);
 pub(super) const FULL_BELOW_BYTES: u64 = 96 << 20;
 /// Bytes of the block cache: with the window and the tables in memory a node stays below 600 MB.
 pub(super) const CACHE_BYTES: u64 = 128 << 20;
-/// Threads that flush and compact.
-pub(super) const WORKER_THREADS: usize = 2;
+/// Threads that flush and compact: a flush must not wait until compactions of a large store end,
+/// since writes wait for it.
+pub(super) const WORKER_THREADS: usize = 4;
+/// How far they stand behind threads that somebody waits for (see nice(2)). Behind everything else
+/// on a busy machine they would come too late: writes stand still until a flush is done.
+pub(super) const WORKERS_BEHIND: i32 = 5;
+/// Flushed rows in memory that wait to be freed; more are left to the engine.
+pub(super) const RETIRED_MAX: usize = 32;
 /// Bytes of all journals; what a start replays.
 pub(super) const JOURNALS_BYTES: u64 = 64 << 20;
 /// Bytes of the rows a keyspace keeps in memory before it writes a table.

@@ -34,6 +34,7 @@ pub(super) fn load(view: &View<'_>, shard: ShardId) -> Result<Loaded, StoreError
         admitted: row(view, Space::Queue, &keys::only(shard, Tag::Admitted))?,
         outbox,
         erasures: erasures.into_iter().map(|(slot, _)| slot).collect(),
+        noted: Vec::new(),
     })
 }
 

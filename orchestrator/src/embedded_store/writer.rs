@@ -15,7 +15,8 @@ use gristmill_workflows::lease::{Fence, Lease};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
 /// Where an answer goes.
@@ -90,23 +91,48 @@ impl Writer {
     }
 
     fn serve(&mut self) {
+        let (mut company, mut began) = (0, Instant::now());
         while let Some(first) = self.jobs.blocking_recv() {
+            let mut jobs = vec![first];
+            if company >= limits::GROUP_COMPANY {
+                self.wait_for_company(began, &mut jobs);
+            }
+            began = Instant::now();
             self.shared.progress.begin();
-            let jobs = self.gather(first);
+            self.gather(&mut jobs);
+            company = jobs.len();
             self.run_group(jobs);
             self.shared.progress.end();
         }
     }
 
-    fn gather(&mut self, first: Job) -> Vec<Job> {
-        let mut bytes = first.bytes();
-        let mut jobs = vec![first];
+    /// Others are on their way: a group that waits for them saves all of them an fsync (PostgreSQL's
+    /// commit_delay and commit_siblings). What a shard commits waits longer than what somebody
+    /// outside waits for.
+    fn wait_for_company(&mut self, began: Instant, jobs: &mut Vec<Job>) {
+        loop {
+            let is_commit = |job: &Job| matches!(job, Job::Commit(..));
+            let every = match jobs.iter().all(is_commit) {
+                true => limits::COMMITS_EVERY,
+                false => limits::GROUP_EVERY,
+            };
+            let left = every.saturating_sub(began.elapsed());
+            if left.is_zero() {
+                return;
+            }
+            thread::sleep(left.min(limits::GROUP_LOOK));
+            self.gather(jobs);
+        }
+    }
+
+    /// Takes what waits, as much as one group may hold.
+    fn gather(&mut self, jobs: &mut Vec<Job>) {
+        let mut bytes: usize = jobs.iter().map(Job::bytes).sum();
         while jobs.len() < limits::GROUP_JOBS_MAX && bytes < limits::GROUP_BYTES_MAX {
             let Ok(job) = self.jobs.try_recv() else { break };
             bytes += job.bytes();
             jobs.push(job);
         }
-        jobs
     }
 
     fn run_group(&mut self, jobs: Vec<Job>) {
@@ -215,6 +241,7 @@ impl Stage<'_> {
 /// Fails the store if a group takes too long; ends when the store is closed.
 pub(super) fn watch(shared: &Shared, closed: &Receiver<()>, every: Duration, stall_max: Duration) {
     while closed.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
+        shared.engine.free_retired();
         let busy = shared.progress.busy();
         if busy >= stall_max.min(limits::STALL_FULL_MAX) && shared.engine.is_full() {
             shared.fail("a group commit does not end, the disk is full".to_owned(), true);

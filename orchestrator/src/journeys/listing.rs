@@ -1,11 +1,11 @@
 //! Listings: shard by shard, first what has a row and is not done, then what is done, then what is
 //! queued; each oldest first.
 
-use super::{Definitions, Error, Found, ROWS_PAGE, find, queued, row, stage_name};
+use super::{Definitions, Error, Found, ROWS_PAGE, find, queued, stage_name, stands};
 use crate::limits::ROWS_READ_MAX;
 use gristmill_actors::ports::ShardStore;
 use gristmill_workflows::commit::Place;
-use gristmill_workflows::id::{Arrival, ContributionId, ShardId};
+use gristmill_workflows::id::{Arrival, ContributionId, ContributorKey, ShardId};
 use gristmill_workflows::inbox::Lane;
 use gristmill_workflows::journey::{Journey, State};
 use gristmill_workflows::request::Cause;
@@ -89,6 +89,8 @@ pub struct Filter {
 pub struct Whose {
     /// The person.
     pub contributor: String,
+    /// The same, as rows that expired have it.
+    pub key: ContributorKey,
     /// Their shard.
     pub shard: ShardId,
 }
@@ -99,12 +101,17 @@ impl Filter {
         if program.is_some_and(|program| found.submission().program != *program) {
             return false;
         }
-        let whose = self.whose.as_ref();
-        if whose.is_some_and(|whose| found.submission().contributor != whose.contributor) {
+        let is_theirs = |whose: &Whose| match found {
+            Found::Expired { contributor, .. } => *contributor == whose.key,
+            _ => found.submission().contributor == whose.contributor,
+        };
+        if !self.whose.as_ref().is_none_or(is_theirs) {
             return false;
         }
         match found {
-            Found::Journey { journey, .. } => self.shows_journey(definitions, journey),
+            Found::Journey { journey, .. } | Found::Expired { journey, .. } => {
+                self.shows_journey(definitions, journey)
+            }
             Found::Queued { .. } => self.stage.is_none(),
         }
     }
@@ -198,7 +205,7 @@ pub async fn list(
 
 fn place_of(found: &Found) -> (ShardId, Section, Arrival) {
     match found {
-        Found::Journey { shard, journey } => {
+        Found::Journey { shard, journey } | Found::Expired { shard, journey, .. } => {
             let done = journey.state.is_terminal();
             let section = if done { Section::Finished } else { Section::Active };
             (*shard, section, journey.arrival)
@@ -222,9 +229,7 @@ async fn page(
     let read = |(arrival, bytes): (Arrival, Vec<u8>)| {
         let found = match section {
             Section::Queued => queued(shard, arrival, &bytes)?,
-            Section::Active | Section::Finished => {
-                Some(Found::Journey { shard, journey: Box::new(row(shard, arrival, &bytes)?) })
-            }
+            Section::Active | Section::Finished => Some(stands(shard, arrival, &bytes)?),
         };
         Ok((arrival, found))
     };

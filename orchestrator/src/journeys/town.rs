@@ -1,6 +1,6 @@
 //! A store with hand-made rows, for the tests of what reads it.
 
-use gristmill_actors::ports::{Intake, ShardStore, Submitted};
+use gristmill_actors::ports::{Intake, Reads, ShardStore, Submitted};
 use gristmill_testkit::memory_store::{MemoryStore, Shape};
 use gristmill_workflows::codec::encode;
 use gristmill_workflows::commit::{Commit, Place, SequencedRow};
@@ -57,6 +57,7 @@ impl Town {
             identity: Some((submission.id.mac, [1; 16])),
             item: encode(&Item::Contribution(submission)).unwrap(),
             mark: None,
+            reads: Reads::default(),
         };
         let Submitted::Accepted(arrival) = self.store.submit(vec![intake]).await.unwrap()[0] else {
             panic!("handed in twice")

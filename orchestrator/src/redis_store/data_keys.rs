@@ -13,14 +13,23 @@ use std::collections::BTreeMap;
 /// A slot's number is its shard above this many bits of its number in the shard.
 const NUMBER_BITS: u32 = 48;
 
+/// A slot's number in its shard.
+pub(super) const fn number(slot: u64) -> u64 {
+    slot & ((1 << NUMBER_BITS) - 1)
+}
+
+/// The slot of a number in a shard.
+pub(super) fn slot(shard: ShardId, number: u64) -> u64 {
+    u64::from(shard.0) << NUMBER_BITS | number
+}
+
 /// Slots by shard: their positions among those asked for, and their numbers.
 fn by_shard(slots: &[u64]) -> BTreeMap<ShardId, Vec<(usize, u64)>> {
     let mut shards: BTreeMap<ShardId, Vec<(usize, u64)>> = BTreeMap::new();
     for (position, slot) in slots.iter().enumerate() {
         // 64 - 48 bits are 16 bits.
         let shard = ShardId((slot >> NUMBER_BITS) as u16);
-        let number = slot & ((1 << NUMBER_BITS) - 1);
-        shards.entry(shard).or_default().push((position, number));
+        shards.entry(shard).or_default().push((position, number(*slot)));
     }
     shards
 }
@@ -38,8 +47,7 @@ impl RedisStore {
                 call.arg(&key[..]);
             });
             let first = value::number(self.write(&call).await?, "new slots")?;
-            let upper = u64::from(shard.0) << NUMBER_BITS;
-            slots.extend((first..first + part as u64).map(|number| upper | number));
+            slots.extend((first..first + part as u64).map(|number| slot(shard, number)));
         }
         Ok(slots)
     }

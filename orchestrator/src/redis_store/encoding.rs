@@ -1,7 +1,7 @@
 //! What goes to the library and comes back, in the shapes that `gristmill_v1.lua` says.
 
 use super::error::strange;
-use super::value;
+use super::{data_keys, value};
 use gristmill_actors::ports::{Committed, Intake, StoreError, Submitted};
 use gristmill_workflows::commit::{Commit, Place};
 use gristmill_workflows::id::{Arrival, ShardId};
@@ -36,6 +36,14 @@ pub(super) fn item(call: &mut Cmd, item: &Intake) {
             call.arg(&contributor.0[..]).arg(kind).arg(name).arg(mark.at.0)
         }
         None => call.arg("").arg("").arg("").arg(""),
+    };
+    match item.reads.contributor {
+        Some(contributor) => call.arg(&contributor.0[..]),
+        None => call.arg(""),
+    };
+    match item.reads.data_key.filter(|_| item.reads.contributor.is_some()) {
+        Some(slot) => call.arg(data_keys::number(slot)),
+        None => call.arg(""),
     };
 }
 

@@ -8,6 +8,8 @@
 -- suffix, so that all of them share one slot. Numbers travel as decimal text and stay below 2^53.
 
 local CHUNK = 2000
+-- Arguments of one item of a submit.
+local ITEM = 10
 
 local function int(number)
   return string.format('%.0f', number)
@@ -68,17 +70,24 @@ local function release(keys, args)
 end
 
 -- ARGV: high-water mark, channel, notice; then for every item: lane (c or i), item, identity or '',
--- hash, contributor of the mark or '', the mark's scope (g, p or a), its name, its moment.
+-- hash, contributor of the mark or '', the mark's scope (g, p or a), its name, its moment, the
+-- contributor and the number of the data key's slot that its reader needs, or ''.
 local function submit(keys, args)
   local prefix = keys[1]
-  if (#args - 3) % 8 ~= 0 then
+  if (#args - 3) % ITEM ~= 0 then
     return redis.error_reply('ERR gristmill: a submit of another shape')
+  end
+  for at = 4, #args, ITEM do
+    -- A node may keep slots that were given out before a failover that forgot them.
+    if args[at + 9] ~= '' and redis.call('HEXISTS', prefix .. ':keys', args[at + 9]) == 0 then
+      return redis.error_reply('ERR gristmill: a slot without a key')
+    end
   end
   local high = tonumber(args[1])
   local before = tonumber(redis.call('HGET', prefix .. ':head', 'arrived') or '0')
   local waiting = redis.call('XLEN', prefix .. ':intake')
   local arrived, answers = before, {}
-  for at = 4, #args, 8 do
+  for at = 4, #args, ITEM do
     local lane, identity, hash, marked = args[at], args[at + 2], args[at + 3], args[at + 4]
     local answer = nil
     if identity ~= '' then
@@ -96,9 +105,16 @@ local function submit(keys, args)
       local number = int(arrived)
       if lane == 'i' then
         waiting = waiting + 1
-        redis.call('XADD', prefix .. ':intake', number .. '-0', 'd', args[at + 1])
+      end
+      local name = lane == 'i' and ':intake' or ':control'
+      local contributor, slot = args[at + 8], args[at + 9]
+      if slot ~= '' then
+        redis.call('XADD', prefix .. name, number .. '-0', 'd', args[at + 1], 'w', contributor,
+          'k', slot)
+      elseif contributor ~= '' then
+        redis.call('XADD', prefix .. name, number .. '-0', 'd', args[at + 1], 'w', contributor)
       else
-        redis.call('XADD', prefix .. ':control', number .. '-0', 'd', args[at + 1])
+        redis.call('XADD', prefix .. name, number .. '-0', 'd', args[at + 1])
       end
       if identity ~= '' then
         redis.call('HSET', prefix .. ':known', identity, hash .. number)
@@ -115,9 +131,64 @@ local function submit(keys, args)
   end
   if arrived > before then
     redis.call('HSET', prefix .. ':head', 'arrived', int(arrived))
-    redis.call('PUBLISH', args[2], args[3])
+    redis.call('PUBLISH', args[2], args[3] .. ':' .. int(arrived))
   end
   return answers
+end
+
+-- Items of a lane above a number, as numbers and bytes; adds to what is needed with them.
+local function lane(key, after, limit, people, slots)
+  local from = after == '' and '-' or '(' .. after .. '-0'
+  local found, items, ids = redis.call('XRANGE', key, from, '+', 'COUNT', limit), {}, {}
+  for nth, entry in ipairs(found) do
+    local fields = entry[2]
+    ids[nth] = entry[1]
+    items[#items + 1] = string.match(entry[1], '^%d+')
+    items[#items + 1] = fields[2]
+    if fields[4] and not people[fields[4]] then
+      people[fields[4]] = true
+      people[#people + 1] = fields[4]
+    end
+    if fields[6] then
+      slots[#slots + 1] = fields[6]
+    end
+  end
+  return items, ids
+end
+
+-- ARGV: owner, epoch, whether to note (0 or 1); the number above which control items are read, or
+-- '', and how many at most; the same of intake items.
+local function fetch(keys, args)
+  local prefix = keys[1]
+  local head = redis.call('HMGET', prefix .. ':head', 'owner', 'epoch', 'arrived', 'slots')
+  if head[1] ~= args[1] or head[2] ~= args[2] then
+    return { 'fenced' }
+  end
+  local people, slots = {}, {}
+  local control, ids = lane(prefix .. ':control', args[4], args[5], people, slots)
+  local intake = {}
+  if #ids < tonumber(args[5]) and args[7] ~= '0' then
+    intake, ids = lane(prefix .. ':intake', args[6], args[7], people, slots)
+    if args[3] == '1' then
+      many('SADD', prefix .. ':noted', ids, 1, #ids)
+    end
+  end
+  local rows, marks, found = {}, {}, {}
+  if #people > 0 then
+    rows = redis.call('HMGET', prefix .. ':people', unpack(people))
+    if redis.call('EXISTS', prefix .. ':marks') == 1 then
+      marks = redis.call('HMGET', prefix .. ':marks', unpack(people))
+    end
+  end
+  if #slots > 0 then
+    found = redis.call('HMGET', prefix .. ':keys', unpack(slots))
+  end
+  local given = head[4] or '0'
+  local names = {}
+  for nth, name in ipairs(people) do
+    names[nth] = name
+  end
+  return { 'fetched', head[3] or '0', given, control, intake, names, rows, marks, slots, found }
 end
 
 -- Whether a mark takes a grant back: the scope of one grant always does, a wider one what arrived
@@ -198,6 +269,9 @@ local function commit(keys, args)
   for section = 1, #SECTIONS do
     local command, suffix = SECTIONS[section][1], SECTIONS[section][2]
     many(command, prefix .. suffix, args, bounds[section][1], bounds[section][2])
+    if suffix == ':intake' then
+      many('SREM', prefix .. ':noted', args, bounds[section][1], bounds[section][2])
+    end
   end
   local till = int(math.max(now_ms() + tonumber(args[4]), tonumber(known[4])))
   redis.call('HSET', head, 'seq', args[3], 'until', till, 'state', args[5])
@@ -245,9 +319,12 @@ local function hold(keys, args)
   return answers
 end
 
--- ARGV: fresh data keys. Answers the number of the first one's slot.
+-- ARGV: fresh data keys. Answers the number of the first one's slot: by the clock, so that a server
+-- that failed over and forgot gives none out twice.
 local function allocate(keys, args)
-  local last = redis.call('HINCRBY', keys[1] .. ':head', 'slots', #args)
+  local known = tonumber(redis.call('HGET', keys[1] .. ':head', 'slots') or '0')
+  local last = math.max(known, now_ms() * 64) + #args
+  redis.call('HSET', keys[1] .. ':head', 'slots', int(last))
   local pairs = {}
   for nth, key in ipairs(args) do
     pairs[#pairs + 1] = int(last - #args + nth)
@@ -351,6 +428,7 @@ end
 -- At maxmemory only intake is refused: everything else frees memory, or keeps the node alive.
 register('submit', submit, {})
 register('submit_control', submit, { 'allow-oom' })
+register('fetch', fetch, { 'allow-oom' })
 register('claim', claim, { 'allow-oom' })
 register('renew', renew, { 'allow-oom' })
 register('release', release, { 'allow-oom' })

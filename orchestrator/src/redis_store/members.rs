@@ -23,7 +23,10 @@ fn heard(message: &[u8]) -> Option<Notice> {
     let (kind, rest) = message.split_first()?;
     let shard = || std::str::from_utf8(rest).ok()?.parse().ok().map(ShardId);
     match kind {
-        b'g' => shard().map(Notice::Grew),
+        b'g' => {
+            let (shard, arrived) = std::str::from_utf8(rest).ok()?.split_once(':')?;
+            Some(Notice::Grew(ShardId(shard.parse().ok()?), arrived.parse().ok()?))
+        }
         b'r' => shard().map(Notice::Released),
         b'm' => Some(Notice::Roster),
         _ => None,

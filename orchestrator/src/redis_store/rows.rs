@@ -9,7 +9,7 @@ use gristmill_workflows::inbox::Lane;
 use gristmill_workflows::time::Timestamp;
 use redis::{Cmd, Pipeline, Value};
 
-type Numbered = Vec<(u64, Vec<u8>)>;
+pub(super) type Numbered = Vec<(u64, Vec<u8>)>;
 
 const fn lane_name(lane: Lane) -> &'static str {
     match lane {
@@ -33,6 +33,12 @@ fn fields<'n>(shard: ShardId, suffix: &str, names: impl Iterator<Item = &'n [u8]
     command
 }
 
+/// The arrival number in an entry's id.
+fn arrival(id: &str) -> Result<Arrival, StoreError> {
+    let number = id.split_once('-').ok_or_else(|| strange("an inbox"))?.0;
+    value::decimal(number.as_bytes(), "an inbox")
+}
+
 /// The entries of a stream: ids of which only the first part counts, and one field each.
 fn entries(answer: Value) -> Result<Numbered, StoreError> {
     let entry = |entry: Value| {
@@ -41,9 +47,9 @@ fn entries(answer: Value) -> Result<Numbered, StoreError> {
             return Err(strange("an inbox"));
         };
         let id = value::text(id, "an inbox")?;
-        let number = id.split_once('-').ok_or_else(|| strange("an inbox"))?.0;
-        let item = value::array(fields, "an inbox")?.pop().ok_or_else(|| strange("an inbox"))?;
-        Ok((value::decimal(number.as_bytes(), "an inbox")?, value::bytes(item, "an inbox")?))
+        let item = value::array(fields, "an inbox")?.into_iter().nth(1);
+        let item = item.ok_or_else(|| strange("an inbox"))?;
+        Ok((arrival(&id)?, value::bytes(item, "an inbox")?))
     };
     value::array(answer, "an inbox")?.into_iter().map(entry).collect()
 }
@@ -55,9 +61,10 @@ impl RedisStore {
         commands.add_command(on("HMGET", shard, "head").arg(&["state", "admitted"]).clone());
         commands.add_command(on("HGETALL", shard, "outbox"));
         commands.add_command(on("SMEMBERS", shard, "erasures"));
-        let answers: [Value; 3] =
+        commands.add_command(on("SMEMBERS", shard, "noted"));
+        let answers: [Value; 4] =
             self.link.pipe(&commands).await?.try_into().map_err(|_| strange("a load"))?;
-        let [head, outbox, erasures] = answers;
+        let [head, outbox, erasures, noted] = answers;
         let mut head = value::array(head, "a load")?.into_iter();
         let mut next = || value::maybe(head.next().unwrap_or_default(), "a load");
         let (state, admitted) = (next()?, next()?);
@@ -73,7 +80,12 @@ impl RedisStore {
             slots.map(|slot| value::number(slot, "erasures")).collect();
         let mut erasures = slots?;
         erasures.sort_unstable();
-        Ok(Loaded { state, admitted, outbox, erasures })
+        let noted = value::array(noted, "noted items")?.into_iter();
+        let noted: Result<Vec<u64>, _> =
+            noted.map(|id| arrival(&value::text(id, "noted items")?)).collect();
+        let mut noted = noted?;
+        noted.sort_unstable();
+        Ok(Loaded { state, admitted, outbox, erasures, noted })
     }
 
     pub(super) async fn read_inbox(

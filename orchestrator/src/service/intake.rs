@@ -7,9 +7,9 @@ use crate::manifest::{Consent, Contribution, Line, Withdraw};
 use crate::service::problem::{Code, Problem};
 use crate::service::state::Service;
 use crate::service::uploads;
-use gristmill_actors::ports::{Intake as Item, Submitted};
+use gristmill_actors::ports::{Intake as Item, Reads, Submitted};
 use gristmill_workflows::codec::encode;
-use gristmill_workflows::id::{ContributionId, ShardId};
+use gristmill_workflows::id::{Arrival, ContributionId, ShardId};
 use gristmill_workflows::inbox;
 use gristmill_workflows::submission::{self, Mark, Media, Scope};
 use gristmill_workflows::time::Timestamp;
@@ -103,6 +103,27 @@ impl Service {
         // Boxed: most lines do not come here, and carry no room for it.
         let answer = Box::pin(self.submit(vec![line])).await.pop();
         answer.unwrap_or_else(|| Err(Problem::new(Code::Internal, "no answer")))
+    }
+
+    /// Keeps media that a contributor will name, durably.
+    ///
+    /// # Errors
+    /// A [`Problem`] when they are not durable.
+    pub async fn keep_media(
+        &self,
+        contributor: &str,
+        sha256: &[u8; 32],
+        bytes: Vec<u8>,
+    ) -> Result<(), Problem> {
+        let key = &self.world.key;
+        let shard = key.bucket(contributor).shard(self.world.shards);
+        let slot = self.slots.take(shard, 1).await?.pop();
+        let slot =
+            slot.ok_or_else(|| Problem::new(Code::Internal, "the key store gave no slot"))?;
+        if !self.uploads.keep(key.contributor(contributor), sha256, bytes, slot).await? {
+            self.slots.give_back(shard, vec![slot]);
+        }
+        Ok(())
     }
 
     fn known_program(&self, field: &str, program: &str) -> Result<(), Problem> {
@@ -250,11 +271,9 @@ impl Step<'_> {
         }
         self.take_slots().await?;
         let (mut items, mut places) = (Vec::new(), Vec::new());
-        let mut shards = BTreeSet::new();
         let mut taken_back = BTreeSet::new();
         for (nth, one) in std::mem::take(&mut self.ready) {
             let shard = one.shard;
-            shards.insert(shard);
             if let What::Withdrawal(withdraw, _) = &one.item {
                 taken_back.insert(withdraw.contributor.clone());
             }
@@ -262,9 +281,17 @@ impl Step<'_> {
             items.push(item);
             places.push((nth, shard, durable, slot));
         }
-        let submitted = self.service.ports.store.submit(items).await?;
-        for shard in shards {
-            self.service.engine.notify(shard);
+        let submitted = self.service.ports.store.submit(items).await;
+        let submitted = submitted.inspect_err(|_| self.service.slots.forget())?;
+        let mut grown: BTreeMap<ShardId, Arrival> = BTreeMap::new();
+        for ((_, shard, ..), submitted) in places.iter().zip(&submitted) {
+            if let Submitted::Accepted(arrival) | Submitted::Same(arrival) = submitted {
+                let last = grown.entry(*shard).or_default();
+                *last = (*last).max(*arrival);
+            }
+        }
+        for (shard, arrived) in grown {
+            self.service.engine.notify(shard, Some(arrived));
         }
         for contributor in taken_back {
             let whose = self.service.world.key.contributor(&contributor);
@@ -331,8 +358,9 @@ impl Step<'_> {
                 (inbox::Item::Withdrawal(item), Some((key, mark)), durable, None)
             }
         };
+        let reads = Reads::of(&item, &self.service.world.key);
         let (lane, item) = (item.lane(), encode(&item)?);
-        Ok((Item { shard, lane, item, identity, mark }, durable, slot))
+        Ok((Item { shard, lane, item, identity, mark, reads }, durable, slot))
     }
 }
 

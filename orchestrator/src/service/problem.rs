@@ -361,7 +361,7 @@ impl From<crate::receipts::Absent> for Problem {
         let code = match absent {
             Absent::NotAccepted => Code::NotAccepted,
             Absent::NotPublished => Code::NotPublished,
-            Absent::Erased => Code::Erased,
+            Absent::Erased | Absent::Expired => Code::Erased,
         };
         Self::new(code, absent.to_string())
     }

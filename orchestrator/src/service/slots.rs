@@ -37,6 +37,11 @@ impl Slots {
         free.split_off(free.len().saturating_sub(count))
     }
 
+    /// A store that refuses a submit may have forgotten the slots.
+    pub(super) fn forget(&self) {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// Slots that were not used. What is over the bound is left unused for good.
     pub(super) fn give_back(&self, shard: ShardId, slots: Vec<u64>) {
         let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);

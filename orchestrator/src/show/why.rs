@@ -66,6 +66,14 @@ pub fn why(known: &Known<'_>, found: &Found, row: &Row, in_front: usize) -> Stri
             (None, one_by_one) => format!("queued behind {one_by_one} others of its shard"),
         },
         Found::Journey { journey, .. } => of_journey(known, journey, row),
+        Found::Expired { journey, .. } => {
+            let sentence = match &journey.state {
+                State::Rejected(reason) => format!("rejected: {}", reason.as_str()),
+                _ => of_journey(known, journey, row),
+            };
+            let ended = journey.submission.at.rfc3339();
+            format!("{sentence}; it ended on {ended} and expired: who handed it in is not kept")
+        }
     }
 }
 

@@ -10,8 +10,8 @@ use super::scan::{self, Scan, Sum, Tally};
 use super::schedule::{Act, Schedule};
 use crate::audit::{self, RailSource, Sources, Verdict};
 use crate::journeys;
-use crate::log_folder::LogFolder;
 use crate::opened::Opened;
+use futures_util::future::try_join;
 use gristmill_actors::ports::{ShardStore, StoreError};
 use gristmill_workflows::id::{ContributionId, IdKey, ShardId};
 use serde::Serialize;
@@ -92,50 +92,43 @@ pub struct Audited {
     pub seconds: f64,
 }
 
-/// Holds a record against a data directory that no node runs on. The times of settled
-/// contributions come with it.
+/// What a data directory holds for an audit, with the book of a rail beside it or its own.
+#[must_use]
+pub fn sources(opened: &Opened, rail: Option<RailSource>) -> Sources<'_> {
+    Sources {
+        store: &*opened.store,
+        id_key: opened.dir.id_key(),
+        verifier: opened.dir.trace_key().verifier(),
+        trace: opened.trace.clone(),
+        rail: rail.unwrap_or_else(|| RailSource::Folder(opened.dir.rail())),
+        report: Some(opened.dir.report()),
+    }
+}
+
+/// Holds a record against what a node left that does not run. The times of settled contributions
+/// come with it.
 ///
 /// # Errors
 /// [`Error`] when something cannot be read at all.
 pub async fn audit(
-    opened: &Opened,
+    sources: &Sources<'_>,
     record: &Record,
-    rail: Option<&str>,
     node: Option<NodeSaid>,
 ) -> Result<(Audited, scan::Times), Error> {
     let began = Instant::now();
-    let store = &*opened.store;
-    let Scan { tally, reasons, programs, finished, times, mut breaches } =
-        scan::scan(store, &record.plan).await?;
-    let found = replay(store, opened.dir.id_key(), record, &mut breaches).await?;
-    if !equation(record, &tally, &found, &mut breaches) {
-        name_lost(store, opened.dir.id_key(), record, &mut breaches).await;
-    }
-    if let Some(said) = node {
-        metrics(said, finished, &mut breaches);
-    }
-    let (folder, verifier) = (opened.trace.clone(), opened.dir.trace_key().verifier().clone());
-    let read = move || {
-        let log = LogFolder::new(&folder);
-        public_sums::read(&mut log.fetch(), &verifier)
-    };
-    let read = tokio::task::spawn_blocking(read);
-    let PublicSums { programs: public, entries, breaches: wrong } = read.await??;
+    let (log, verifier) = (sources.trace.clone(), sources.verifier.clone());
+    let public = move || public_sums::read(&mut log.fetch(), &verifier);
+    // Rows and log are read beside each other.
+    let public = tokio::task::spawn_blocking(public);
+    let invariants = async { audit::audit(sources).await.map_err(Error::from) };
+    let (accounts, invariants) = try_join(accounts(sources, record, node), invariants).await?;
+    let Scan { tally, reasons, programs, times, mut breaches, .. } = accounts;
+    let PublicSums { programs: public, entries, breaches: wrong } = public.await??;
     breaches.extend(wrong);
     let programs = compare(&programs, &public, &mut breaches);
     if let Some(driven) = &record.driven {
         breaches.extend(driven.breaches.iter().cloned());
     }
-    let book = || RailSource::Folder(opened.dir.rail());
-    let sources = Sources {
-        store,
-        id_key: opened.dir.id_key(),
-        verifier: opened.dir.trace_key().verifier(),
-        trace: opened.trace.clone(),
-        rail: rail.map_or_else(book, |url| RailSource::Url(url.to_owned())),
-        report: opened.dir.report(),
-    };
-    let invariants = audit::audit(&sources).await?;
     let audited = Audited {
         ok: breaches.is_empty() && invariants.ok,
         submitted: record.counts.submitted,
@@ -149,6 +142,24 @@ pub async fn audit(
         seconds: began.elapsed().as_secs_f64(),
     };
     Ok((audited, times))
+}
+
+/// What the store's rows come to, held against the schedule and what the node said.
+async fn accounts(
+    sources: &Sources<'_>,
+    record: &Record,
+    node: Option<NodeSaid>,
+) -> Result<Scan, Error> {
+    let (store, id_key) = (sources.store, sources.id_key);
+    let mut scan = scan::scan(store, id_key, &record.plan).await?;
+    let found = replay(store, id_key, record, &mut scan.breaches).await?;
+    if !equation(record, &scan.tally, &found, &mut scan.breaches) {
+        name_lost(store, id_key, record, &mut scan.breaches).await;
+    }
+    if let Some(said) = node {
+        metrics(said, scan.finished, &mut scan.breaches);
+    }
+    Ok(scan)
 }
 
 /// What the schedule's contributions are known as.

@@ -31,6 +31,8 @@ pub struct Chart {
     pub across: &'static str,
     /// Marks of x; none: a few of a linear scale.
     pub marks: Vec<(f64, &'static str)>,
+    /// What happened at which x.
+    pub events: Vec<(f64, String)>,
     /// Decades instead of a linear scale for y.
     pub decades: bool,
     /// The lines.
@@ -156,8 +158,23 @@ impl Chart {
             }
             svg.push_str("\"/>");
         }
+        self.mark_events(&mut svg, &across);
         svg.push_str("</svg></figure>\n");
         svg
+    }
+
+    /// An upright line at each event, which says what it was when it is pointed at.
+    fn mark_events(&self, svg: &mut String, across: &Scale) {
+        for (x, what) in &self.events {
+            let (x, what) = (across.place(*x), escaped(what));
+            let foot = HEIGHT - BOTTOM;
+            put(
+                svg,
+                format_args!(
+                    "<path class=\"e\" d=\"M{x:.1} {TOP}V{foot}\"><title>{what}</title></path>"
+                ),
+            );
+        }
     }
 }
 
@@ -218,6 +235,7 @@ mod tests {
             unit: "a second",
             across: "s",
             marks: Vec::new(),
+            events: vec![(1.0, "down < up".to_owned())],
             decades,
             lines: vec![line],
         }
@@ -230,6 +248,7 @@ mod tests {
                 let figure = chart(decades, points).figure();
                 assert!(!figure.contains("NaN") && !figure.contains("inf"), "{figure}");
                 assert!(figure.contains("a&lt;b") && !figure.contains("a<b"));
+                assert!(figure.contains("<title>down &lt; up</title>"));
             }
         }
     }

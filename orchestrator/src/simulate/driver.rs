@@ -7,12 +7,14 @@
 use super::breach::Breach;
 use super::limits::{
     BATCH_LINES, BREACHES_MAX, GIVE_UP_AFTER, GIVEN_UP_MAX, LANE_LINES, LANES, TRY_AGAIN_AFTER,
+    UPLOADS,
 };
 use super::lines::Lines;
 use super::measured::Measured;
 use super::plan::Plan;
 use super::schedule::{Act, Event, Schedule};
 use super::target::{Target, Told};
+use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -55,6 +57,14 @@ pub struct Driver {
 struct Waiting {
     event: Event,
     first_try: Option<Instant>,
+    /// The node has its media.
+    uploaded: bool,
+}
+
+impl Waiting {
+    fn new(event: Event) -> Self {
+        Self { event, first_try: None, uploaded: false }
+    }
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -144,22 +154,56 @@ impl Driver {
         loop {
             if waiting.is_empty() {
                 let Some(event) = events.recv().await else { return };
-                waiting.push(Waiting { event, first_try: None });
+                waiting.push(Waiting::new(event));
             }
             while waiting.len() < BATCH_LINES
                 && let Ok(event) = events.try_recv()
             {
-                waiting.push(Waiting { event, first_try: None });
+                waiting.push(Waiting::new(event));
             }
-            let lines: Vec<String> =
-                waiting.iter().map(|one| self.lines.line(&one.event)).collect();
             let sent = Instant::now();
-            let told = self.target.hand_in(&lines).await;
+            let told = self.hand_in(&mut waiting).await;
             waiting = self.record(waiting, told, sent);
             if !waiting.is_empty() {
                 tokio::time::sleep(TRY_AGAIN_AFTER).await;
             }
         }
+    }
+
+    /// Hands lines in, in their order, once their media are there; one answer each.
+    async fn hand_in(&self, waiting: &mut [Waiting]) -> Vec<Told> {
+        let mut told: Vec<Option<Told>> = vec![None; waiting.len()];
+        let carries = |one: &Waiting| {
+            !one.uploaded && matches!(one.event.act, Act::Contribution(_)) && self.lines.any_media()
+        };
+        let carrying: Vec<usize> =
+            (0..waiting.len()).filter(|place| carries(&waiting[*place])).collect();
+        for some in carrying.chunks(UPLOADS) {
+            let uploads = some.iter().map(|place| self.upload(waiting[*place].event));
+            for (place, answer) in some.iter().zip(join_all(uploads).await) {
+                told[*place] = answer.filter(|answer| *answer != Told::Taken);
+            }
+        }
+        let places: Vec<usize> = (0..told.len()).filter(|place| told[*place].is_none()).collect();
+        let line = |place: &usize| self.lines.line(&waiting[*place].event);
+        let lines: Vec<String> = places.iter().map(line).collect();
+        for (place, answer) in places.into_iter().zip(self.target.hand_in(&lines).await) {
+            // A withdrawal destroys what nothing names yet: it is uploaded again.
+            let gone = matches!(&answer, Told::Refused { code, .. } if code == "media_missing");
+            waiting[place].uploaded = !gone;
+            told[place] = Some(match answer {
+                Told::Refused { code, .. } if gone => Told::Refused { code, retryable: true },
+                answer => answer,
+            });
+        }
+        let unanswered = || Told::Refused { code: "unanswered".to_owned(), retryable: true };
+        told.into_iter().map(|told| told.unwrap_or_else(unanswered)).collect()
+    }
+
+    /// Uploads what a contribution carries; none if that is nothing.
+    async fn upload(&self, event: Event) -> Option<Told> {
+        let bytes = self.lines.media(&event)?;
+        Some(self.target.upload(&self.plan.name(event.contributor), bytes).await)
     }
 
     /// Notes answers; lines that are to be handed in again come back, in their order.

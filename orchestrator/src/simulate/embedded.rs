@@ -2,14 +2,18 @@
 
 use super::auditor::{self, NodeSaid};
 use super::driver::{Driven, Driver};
-use super::lines::Lines;
+use super::fault::{Fault, Mark, What};
+use super::fleet;
+use super::lines::{self, Lines};
 use super::measured::{Counts, Measured};
+use super::nodes;
 use super::plan::Plan;
 use super::progress::{self, Standing};
 use super::record::{self, Record};
 use super::report::{Parts as ReportParts, Report};
 use super::resources::{Resources, bytes_under};
 use super::target::Target;
+use crate::audit::RailSource;
 use crate::client;
 use crate::config::Config;
 use crate::definitions;
@@ -21,12 +25,16 @@ use crate::run::{node_exit_code, say, store_options};
 use crate::service::api_keys::ApiKeys;
 use crate::service::state::{Parts, Service};
 use crate::{log_folder, log_http};
+use gristmill_actors::node::Node;
 use gristmill_actors::ports::StoreError;
 use gristmill_actors::stage::StageType;
+use gristmill_testkit::model_rail::ModelRail;
+use gristmill_testkit::slow::Slow;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
 
 /// Why a simulation ended without a report.
 #[derive(Debug, thiserror::Error)]
@@ -61,12 +69,9 @@ pub(crate) enum Error {
     /// The node's metrics.
     #[error("the node's metrics: {0}")]
     Metrics(String),
-    /// No such program, or it has no task without media.
-    #[error("no program `{program}` with a task without media; `engine` is one")]
-    Program {
-        /// Which.
-        program: String,
-    },
+    /// No such program, or it has no task for what is handed in.
+    #[error(transparent)]
+    Program(#[from] lines::Error),
     /// The node behind an address.
     #[error(transparent)]
     Client(#[from] client::Error),
@@ -79,6 +84,21 @@ pub(crate) enum Error {
     /// Its log.
     #[error(transparent)]
     Log(gristmill_trace::verify::Error),
+    /// Processes of its own.
+    #[error(transparent)]
+    Fleet(#[from] fleet::Error),
+    /// An address is needed, and none was named.
+    #[error("no address of a node")]
+    NoAddress,
+    /// The thread of virtual time, or its runtime.
+    #[error("no runtime with a virtual clock: {0}")]
+    VirtualTime(std::io::Error),
+    /// The thread of virtual time ended without an answer.
+    #[error("the simulation in virtual time ended by itself")]
+    Ended,
+    /// The key of a log in memory.
+    #[error("the log's key: {0}")]
+    LogKey(#[from] gristmill_trace::key::Error),
     /// A thread ended.
     #[error("a task of the runtime ended: {0}")]
     Task(tokio::task::JoinError),
@@ -94,7 +114,8 @@ impl Error {
         match self {
             Self::Opened(error) => error.exit_code(),
             Self::Node(error) => node_exit_code(error),
-            Self::Definitions(_) | Self::Program { .. } => 2,
+            Self::Definitions(_) | Self::Program(_) | Self::NoAddress => 2,
+            Self::Fleet(fleet::Error::NotThere { .. }) => 2,
             Self::Record(record::Error::Stands { .. } | record::Error::Absent { .. }) => 2,
             Self::Interrupted => 130,
             Self::Client(error) => error.exit_code(),
@@ -107,7 +128,11 @@ impl Error {
             | Self::Address(_)
             | Self::Key(_)
             | Self::Log(_)
+            | Self::Fleet(_)
             | Self::Task(_)
+            | Self::VirtualTime(_)
+            | Self::Ended
+            | Self::LogKey(_)
             | Self::Metrics(_) => 4,
         }
     }
@@ -130,14 +155,18 @@ pub struct Place<'a> {
 ///
 /// # Errors
 /// [`Error`] when something cannot be done at all; what is wrong is in the report.
-pub(crate) async fn run(place: &Place<'_>, mut plan: Plan) -> Result<Report, Error> {
+pub(crate) async fn run(
+    place: &Place<'_>,
+    faults: &[Fault],
+    mut plan: Plan,
+) -> Result<Report, Error> {
+    let downs = downs(faults)?;
     let Place { config, own, data_dir, .. } = *place;
     let rail = place.rail.or(config.rail_url());
     Record::refuse(data_dir)?;
     let programs = definitions::load_programs(config.programs_dir())?;
+    let lines = Lines::new(&plan, &programs)?;
     let workflows = definitions::load_workflows(config.workflows_dir())?;
-    let absent = || Error::Program { program: plan.program.clone() };
-    let program = programs.get(&plan.program).ok_or_else(absent)?.clone();
     let opened = Opened::make(data_dir, &config.trace.origin, store_options(config))?;
     let mut interrupts = Interrupts::listen()?;
     let prepared = Prepared::new(config, &opened, programs, &workflows, own)?;
@@ -145,26 +174,32 @@ pub(crate) async fn run(place: &Place<'_>, mut plan: Plan) -> Result<Report, Err
     let running = prepared.start(config, &opened, rail).await?;
     let service = service(config, &opened, &running, world).await?;
     plan.start_ms = service.ports.clock.now().0;
-    let lines = Lines::new(&plan, &program).ok_or_else(absent)?;
+    let lines = lines.starting(plan.start_ms);
     let mut record = Record { plan, driven: None, counts: Counts::default() };
     record.write(data_dir)?;
-    let (before, measured) = (glance(&running), Measured::new(&record.plan)?);
+    let (before, measured) = (glance(&running.node), Measured::new(&record.plan)?);
     let target = Target::Embedded(service);
     let driver = Arc::new(Driver::new(record.plan.clone(), target, lines, measured));
+    let struck = Struck::Http(running.rail().to_owned());
+    let (over, ended) = watch::channel(false);
+    let struck = tokio::spawn(strike(struck, downs, ended));
     let driven = drive(&driver, &running, before, &mut interrupts).await;
+    over.send_replace(true);
+    let faults = struck.await.map_err(Error::Task)??;
     let drove = driver.now_us();
     record.counts = driver.measured().counts.clone();
     record.driven = Some(driven.clone());
     record.write(data_dir)?;
     rest(config, &driver, &running, before, &mut interrupts).await?;
     let rested = driver.now_us();
-    let (counted, resources) = (counted(&running)?, Resources::now());
-    let said = NodeSaid { before, after: glance(&running), counted };
+    let (counted, resources) = (counted(&running.node)?, Resources::now());
+    let said = NodeSaid { before, after: glance(&running.node), counted };
     if !running.stop(Duration::from_millis(config.node.stop_deadline_ms)).await? {
         say("the node did not end in order");
     }
     say("the auditor reads everything");
-    let audited = Box::pin(auditor::audit(&opened, &record, rail, Some(said)));
+    let sources = auditor::sources(&opened, rail.map(at));
+    let audited = Box::pin(auditor::audit(&sources, &record, Some(said)));
     let (audited, times) = tokio::select! {
         biased;
         () = interrupts.next() => return Err(Error::Interrupted),
@@ -180,9 +215,56 @@ pub(crate) async fn run(place: &Place<'_>, mut plan: Plan) -> Result<Report, Err
         disk_bytes: bytes.map_err(Error::Task)?.map_err(Error::Folder)?,
         audited,
         times: &times,
+        faults,
+        virtual_time: None,
     };
     let mut measured = driver.measured();
     Ok(Report::new(record.plan, &mut measured, parts))
+}
+
+/// When the rail of a node in this process is away for how long; nothing else can go wrong there.
+pub(super) fn downs(faults: &[Fault]) -> Result<Vec<(Duration, Duration)>, fleet::Error> {
+    let down = |fault: &Fault| match fault.what {
+        What::RailDown(away) => Ok((fault.at, away)),
+        What::KillNode => Err(fleet::Error::NotThere { what: "kill-node" }),
+        What::StopRedis(_) => Err(fleet::Error::NotThere { what: "stop-redis" }),
+    };
+    let mut downs = faults.iter().map(down).collect::<Result<Vec<_>, _>>()?;
+    downs.sort_unstable();
+    Ok(downs)
+}
+
+/// The rail that faults strike.
+#[derive(Debug)]
+pub(super) enum Struck {
+    /// A sandbox rail at an address.
+    Http(String),
+    /// A rail in memory.
+    Model(Arc<Slow<ModelRail>>),
+}
+
+/// Takes the rail away whenever that is due before the end.
+pub(super) async fn strike(
+    rail: Struck,
+    downs: Vec<(Duration, Duration)>,
+    mut ended: watch::Receiver<bool>,
+) -> Result<Vec<Mark>, fleet::Error> {
+    let start = Instant::now();
+    let mut marks = Vec::new();
+    for (at, away) in downs {
+        tokio::select! {
+            biased;
+            _ = ended.wait_for(|ended| *ended) => break,
+            () = sleep_until(start + at) => {}
+        }
+        match &rail {
+            Struck::Http(url) => fleet::rail_down(url, away).await?,
+            Struck::Model(rail) => rail.port().down_for(away),
+        }
+        let what = format!("rail down for {} s", away.as_secs_f64());
+        marks.push(Mark { at_s: start.elapsed().as_secs_f64(), what });
+    }
+    Ok(marks)
 }
 
 /// Asks the auditor again.
@@ -191,10 +273,19 @@ pub(crate) async fn run(place: &Place<'_>, mut plan: Plan) -> Result<Report, Err
 /// [`Error`] when no simulation was run here, or something cannot be read at all.
 pub(crate) async fn again(place: &Place<'_>) -> Result<auditor::Audited, Error> {
     let record = Record::read(place.data_dir)?;
+    if let Some(audited) = nodes::again(place, &record).await? {
+        return Ok(audited);
+    }
     let config = place.config;
     let rail = place.rail.or(config.rail_url());
     let opened = Opened::existing(place.data_dir, &config.trace.origin, store_options(config))?;
-    Ok(Box::pin(auditor::audit(&opened, &record, rail, None)).await?.0)
+    let sources = auditor::sources(&opened, rail.map(at));
+    Ok(Box::pin(auditor::audit(&sources, &record, None)).await?.0)
+}
+
+/// The book of a running rail.
+fn at(rail: &str) -> RailSource {
+    RailSource::Url(rail.to_owned())
 }
 
 /// Intake of a node in this process, as its service does it.
@@ -213,7 +304,7 @@ async fn service(
         engine,
         register: opened.register.clone(),
         keys,
-        proofs: Proofs::new(&opened.dir, &opened.trace),
+        proofs: Proofs::new(&opened.dir, opened.trace.clone()),
         media_max: config.media.max_bytes,
     };
     // Lines come in batches only: nobody waits behind the receiver of single ones.
@@ -221,8 +312,8 @@ async fn service(
     Ok(Arc::new(service))
 }
 
-fn glance(running: &Running) -> (u64, u64) {
-    let glance = running.node.glance();
+pub(super) fn glance(node: &Node) -> (u64, u64) {
+    let glance = node.glance();
     (glance.settled, glance.refused)
 }
 
@@ -235,7 +326,7 @@ async fn drive(
 ) -> Driven {
     let (stop, stopped) = watch::channel(false);
     let mut driving = Box::pin(driver.drive(stopped));
-    let mut shown = Box::pin(progress::show(driver, || standing(running, before)));
+    let mut shown = Box::pin(progress::show(driver, || standing(&running.node, before)));
     loop {
         tokio::select! {
             biased;
@@ -262,18 +353,18 @@ async fn rest(
             Ok(rested.map_err(embedded_node::Error::Fatal)?)
         }
         () = interrupts.next() => Err(Error::Interrupted),
-        () = progress::show(driver, || standing(running, before)) => Ok(()),
+        () = progress::show(driver, || standing(&running.node, before)) => Ok(()),
     }
 }
 
-fn standing(running: &Running, before: (u64, u64)) -> Option<Standing> {
-    let (settled, refused) = glance(running);
+pub(super) fn standing(node: &Node, before: (u64, u64)) -> Option<Standing> {
+    let (settled, refused) = glance(node);
     Some(Standing { settled: settled - before.0, refused: refused - before.1 })
 }
 
 /// What the node's metrics counted: settled, and rejected or withdrawn.
-fn counted(running: &Running) -> Result<(u64, u64), Error> {
-    let rendered = running.node.engine().metrics.render();
+pub(super) fn counted(node: &Node) -> Result<(u64, u64), Error> {
+    let rendered = node.engine().metrics.render();
     let text = rendered.map_err(|error| Error::Metrics(error.to_string()))?;
     let mut counted = (0, 0);
     for line in text.lines().filter(|line| line.starts_with("gristmill_journeys_finished_total{")) {

@@ -1,6 +1,21 @@
 //! What a contributor's habits allow a contribution to come to.
 
-use super::population::{Contributor, Withdrawal};
+use super::population::{Carries, Contributor, Withdrawal};
+use gristmill_workflows::submission::Modality;
+
+/// What good media are not rejected for.
+const OF_BAD_MEDIA: [&str; 8] = [
+    "undecodable",
+    "wrong_modality",
+    "wrong_language",
+    "too_short",
+    "too_long",
+    "too_large",
+    "below_floor",
+    "decoder_limit",
+];
+/// What broken media of somebody who consents are rejected for, and of somebody who took it back.
+const OF_BROKEN_MEDIA: [&str; 2] = ["undecodable", "grant_withdrawn"];
 
 /// A contribution as it stands.
 #[derive(Debug, Clone, Copy)]
@@ -38,11 +53,30 @@ pub fn odd(who: &Contributor, stands: &Stands<'_>) -> Option<&'static str> {
     }
 }
 
+/// What is not as a contribution's media allow, for somebody who gave consent; `copied`: somebody may
+/// have handed in the same.
+#[must_use]
+pub fn odd_media(carries: &Carries, copied: bool, stands: &Stands<'_>) -> Option<&'static str> {
+    let Stands { accepted, reason, .. } = *stands;
+    if carries.broken && accepted {
+        Some("was accepted although its media do not decode")
+    } else if carries.broken && reason.is_some_and(|reason| !OF_BROKEN_MEDIA.contains(&reason)) {
+        Some("has media that do not decode and was rejected for something else")
+    } else if !carries.broken && reason.is_some_and(|reason| OF_BAD_MEDIA.contains(&reason)) {
+        Some("was rejected for its media, which are good")
+    } else if reason == Some("duplicate") && (carries.modality == Modality::None || !copied) {
+        Some("was rejected as a duplicate, and is none")
+    } else {
+        None
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const WHO: Contributor = Contributor { contributions: 2, consents: true, withdraws: None };
+    const WHO: Contributor =
+        Contributor { contributions: 2, consents: true, withdraws: None, modality: Modality::None };
     const SETTLED: Stands<'static> =
         Stands { nth: Some(1), second_body: false, accepted: true, ended: true, reason: None };
 
@@ -66,6 +100,35 @@ mod tests {
         ];
         for (who, stands) in cases {
             assert!(odd(&who, &stands).is_some(), "{who:?} {stands:?}");
+        }
+    }
+
+    #[test]
+    fn media_come_to_what_they_are() {
+        let good = Carries { modality: Modality::Voice, broken: false, of: (1, 0) };
+        let broken = Carries { broken: true, ..good };
+        let for_reason =
+            |word: &'static str| Stands { accepted: false, reason: Some(word), ..SETTLED };
+        let fine = [
+            (good, false, SETTLED),
+            (good, true, for_reason("duplicate")),
+            (good, false, for_reason("cap_reached")),
+            (broken, false, for_reason("undecodable")),
+            (broken, false, for_reason("grant_withdrawn")),
+        ];
+        for (carries, copied, stands) in fine {
+            assert_eq!(odd_media(&carries, copied, &stands), None, "{carries:?} {stands:?}");
+        }
+        let none = Carries { modality: Modality::None, ..good };
+        let odd = [
+            (broken, false, SETTLED),
+            (broken, false, for_reason("below_floor")),
+            (good, false, for_reason("undecodable")),
+            (good, false, for_reason("duplicate")),
+            (none, true, for_reason("duplicate")),
+        ];
+        for (carries, copied, stands) in odd {
+            assert!(odd_media(&carries, copied, &stands).is_some(), "{carries:?} {stands:?}");
         }
     }
 }

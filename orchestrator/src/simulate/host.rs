@@ -7,7 +7,7 @@ use serde::Serialize;
 pub struct Host {
     /// The version of the program.
     pub version: &'static str,
-    /// The commit that it was built from, if the build was told (`GRISTMILL_COMMIT`).
+    /// The commit that it was built from: what git said, or `GRISTMILL_COMMIT` of the build.
     pub commit: Option<&'static str>,
     /// Built without optimisation for speed: its figures say little.
     pub debug_build: bool,

@@ -12,6 +12,8 @@ pub const LANES: usize = 4;
 pub const LANE_LINES: usize = 2_048;
 /// Lines of one call.
 pub const BATCH_LINES: usize = 512;
+/// Uploads that one lane has under way.
+pub const UPLOADS: usize = 8;
 /// After this a refused line is given up.
 pub const GIVE_UP_AFTER: Duration = Duration::from_secs(120);
 /// A ramp ends when its schedule is so late, in milliseconds.
@@ -38,6 +40,10 @@ pub const REST_LOOK: Duration = Duration::from_millis(500);
 pub const REST_PATIENCE: Duration = Duration::from_secs(60);
 /// How long a log may take to publish what is settled.
 pub const PUBLISH_PATIENCE: Duration = Duration::from_secs(60);
+/// How long a process of a simulation may take to start.
+pub const START_PATIENCE: Duration = Duration::from_secs(60);
+/// Nodes that a simulation starts at the most.
+pub const NODES_MAX: u64 = 64;
 /// Ids asked for in one call of the store.
 pub const IDS_PAGE: usize = 4_096;
 /// Bytes of the longest file that says what was simulated.

@@ -2,6 +2,7 @@
 
 use super::breach::Breach;
 use super::chart::{Chart, Line, escaped, number, put};
+use super::fault::Mark;
 use super::measured::{Interval, Percentiles};
 use super::report::{Breakpoint, Curve, Report};
 
@@ -19,7 +20,7 @@ table{border-collapse:collapse;width:100%}td,th{padding:.2rem .5rem;text-align:r
 border-bottom:1px solid var(--grid)}td:first-child,th:first-child{text-align:left}\
 figure{margin:1.2rem 0}figcaption span,.soft{color:var(--soft)}figcaption i{display:inline-block;\
 width:.8em;height:.25em;margin:0 .3em .2em .8em}\
-svg{width:100%;height:auto}svg text{font-size:11px;fill:var(--soft)}.g{stroke:var(--grid)}\
+svg{width:100%;height:auto}svg text{font-size:11px;fill:var(--soft)}.g{stroke:var(--grid)}.e{stroke:var(--b);stroke-width:2;stroke-dasharray:4 3}\
 polyline{fill:none;stroke-width:1.6;stroke-linejoin:round}\
 .l0{stroke:var(--a)}.l1{stroke:var(--b)}.l2{stroke:var(--c)}.l3{stroke:var(--d)}\
 .k0{background:var(--a)}.k1{background:var(--b)}.k2{background:var(--c)}.k3{background:var(--d)}\
@@ -121,6 +122,9 @@ fn figures(out: &mut String, report: &Report) {
         "most memory of this process, MiB",
         &(report.resources.memory_peak_kib / 1024).to_string(),
     );
+    for Mark { at_s, what } in &report.faults {
+        row(out, "made to go wrong", &format!("{what}, after {at_s:.1} s"));
+    }
     row(out, "target", &report.target);
     let memory = host.memory_kib >> 20;
     row(out, "machine", &format!("{} x {}, {memory} GiB", host.cpus, host.cpu));
@@ -176,15 +180,18 @@ fn charts(report: &Report) -> Vec<Chart> {
         };
         Line { name, points: answered.map(at).collect() }
     };
+    let events: Vec<(f64, String)> =
+        report.faults.iter().map(|mark| (mark.at_s, mark.what.clone())).collect();
     let over = |title, unit, decades, lines| Chart {
         title,
         unit,
         across: "seconds since the start",
         marks: Vec::new(),
+        events: events.clone(),
         decades,
         lines,
     };
-    vec![
+    let mut charts = vec![
         over(
             "Rate of lines",
             "a second",
@@ -213,19 +220,17 @@ fn charts(report: &Report) -> Vec<Chart> {
             false,
             vec![line("late", &|one| one.late_ms as f64)],
         ),
-        over(
-            "Journeys under way",
-            "contributions",
-            false,
-            vec![line("under way", &|one| one.under_way as f64)],
-        ),
-        over(
-            "Memory of this process",
-            "MiB",
-            false,
-            vec![line("in use", &|one| one.memory_kib as f64 / 1024.0)],
-        ),
-    ]
+    ];
+    // Over HTTP nobody knows while it runs.
+    if report.intervals.iter().any(|one| one.under_way > 0) {
+        let lines = vec![line("under way", &|one| one.under_way as f64)];
+        charts.push(over("Journeys under way", "contributions", false, lines));
+    }
+    let mut memory = line("in use", &|one| one.memory_kib as f64 / 1024.0);
+    // Answers may come after the last look at the process.
+    memory.points.retain(|(_, used)| *used > 0.0);
+    charts.push(over("Memory of this process", "MiB", false, vec![memory]));
+    charts
 }
 
 /// Latency of answers and of settlement by percentile.
@@ -240,6 +245,7 @@ fn by_percentile(report: &Report) -> Chart {
         unit: "ms, decades",
         across: "share of all",
         marks: marks.map(|(quantile, name)| (nines(quantile), name)).to_vec(),
+        events: Vec::new(),
         decades: true,
         lines: vec![
             curve("answered", &report.curves.answered),

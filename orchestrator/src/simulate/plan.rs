@@ -12,8 +12,11 @@ pub struct Plan {
     pub seed: u64,
     /// The prefix of every contributor's name.
     pub run: String,
-    /// The program that everybody hands in to.
+    /// The program that everybody without media hands in to.
     pub program: String,
+    /// The program that everybody with media hands in to.
+    #[serde(default)]
+    pub media_program: String,
     /// People.
     pub contributors: u64,
     /// How the rate goes over the run.
@@ -83,12 +86,14 @@ impl Plan {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::simulate::population::MediaShares;
 
     pub(crate) fn plan(contributors: u64, rate: f64) -> Plan {
         Plan {
             seed: 11,
             run: "r".to_owned(),
             program: "engine".to_owned(),
+            media_program: "seoul".to_owned(),
             contributors,
             rate,
             profile: Profile::Flat,
@@ -103,6 +108,7 @@ pub(super) mod tests {
                 duplicates: 0.05,
                 conflicts: 0.05,
                 poison: 0.05,
+                media: MediaShares::default(),
             },
             contributions: PowerLaw { exponent: 2.0, cutoff: 200.0, max: 1000 },
             start_ms: 1_795_000_000_000,

@@ -20,6 +20,25 @@ pub struct Standing {
     pub refused: u64,
 }
 
+/// Samples an interval so often, on a clock that does not follow the machine's.
+const SAMPLES: u64 = 4;
+/// On such a clock, between two lines.
+const LINES_EVERY: Duration = Duration::from_secs(5);
+
+/// Samples and shows until it is dropped, on a clock that runs ahead of the machine's.
+pub async fn show_ahead(driver: &Driver, standing: impl Fn() -> Option<Standing>) {
+    let every = Duration::from_millis((driver.measured().interval_ms() / SAMPLES).max(1));
+    let mut said = std::time::Instant::now();
+    loop {
+        tokio::time::sleep(every).await;
+        let line = sample(driver, standing());
+        if said.elapsed() >= LINES_EVERY {
+            said = std::time::Instant::now();
+            say(&line);
+        }
+    }
+}
+
 /// Samples and shows until it is dropped.
 pub async fn show(driver: &Driver, standing: impl Fn() -> Option<Standing>) {
     let terminal = std::io::stderr().is_terminal();
@@ -27,29 +46,7 @@ pub async fn show(driver: &Driver, standing: impl Fn() -> Option<Standing>) {
     loop {
         tokio::time::sleep(EVERY).await;
         samples = samples.wrapping_add(1);
-        let (now, late, standing) = (driver.now_us(), driver.late_ms(), standing());
-        let memory = Resources::now().memory_kib;
-        let line = {
-            let mut measured = driver.measured();
-            let submitted = measured.counts.submitted;
-            let finished = standing.map(|standing| standing.settled + standing.refused);
-            let under_way = finished.map_or(0, |finished| submitted.saturating_sub(finished));
-            measured.stands(now, late, under_way, memory);
-            let (lately, counts) = (measured.lately(), &measured.counts);
-            let told = standing.map_or_else(String::new, |standing| {
-                let Standing { settled, refused } = standing;
-                format!(" · settled {settled} · refused {refused} · under way {under_way}")
-            });
-            let rate = submitted as f64 / (now as f64 / 1e6).max(0.001);
-            format!(
-                "{} s · submitted {submitted} · {rate:.0}/s{told} · late {late} ms · p50/p99 \
-                 {:.1}/{:.1} ms · again later {}",
-                now / 1_000_000,
-                lately.p50 as f64 / 1e3,
-                lately.p99 as f64 / 1e3,
-                counts.refused.values().sum::<u64>()
-            )
-        };
+        let line = sample(driver, standing());
         if terminal {
             let mut out = std::io::stderr().lock();
             if write!(out, "\r\x1b[K{line}").and_then(|()| out.flush()).is_err() {
@@ -59,4 +56,29 @@ pub async fn show(driver: &Driver, standing: impl Fn() -> Option<Standing>) {
             say(&line);
         }
     }
+}
+
+/// Notes how it stands, and tells it in a line.
+fn sample(driver: &Driver, standing: Option<Standing>) -> String {
+    let (now, late) = (driver.now_us(), driver.late_ms());
+    let memory = Resources::now().memory_kib;
+    let mut measured = driver.measured();
+    let submitted = measured.counts.submitted;
+    let finished = standing.map(|standing| standing.settled + standing.refused);
+    let under_way = finished.map_or(0, |finished| submitted.saturating_sub(finished));
+    measured.stands(now, late, under_way, memory);
+    let (lately, counts) = (measured.lately(), &measured.counts);
+    let told = standing.map_or_else(String::new, |standing| {
+        let Standing { settled, refused } = standing;
+        format!(" · settled {settled} · refused {refused} · under way {under_way}")
+    });
+    let rate = submitted as f64 / (now as f64 / 1e6).max(0.001);
+    format!(
+        "{} s · submitted {submitted} · {rate:.0}/s{told} · late {late} ms · p50/p99 \
+         {:.1}/{:.1} ms · again later {}",
+        now / 1_000_000,
+        lately.p50 as f64 / 1e3,
+        lately.p99 as f64 / 1e3,
+        counts.refused.values().sum::<u64>()
+    )
 }

@@ -27,20 +27,20 @@ use tokio::time::{Instant, sleep};
 /// # Errors
 /// [`Error`] when something cannot be done at all; what is wrong is in the report.
 pub(crate) async fn run(
-    client: &Client,
+    clients: &[Client],
     programs: Option<&Path>,
     mut plan: Plan,
     now_ms: u64,
 ) -> Result<Report, Error> {
+    let [client, ..] = clients else { return Err(Error::NoAddress) };
     let programs = definitions::load_programs(programs)?;
-    let absent = || Error::Program { program: plan.program.clone() };
-    let program = programs.get(&plan.program).ok_or_else(absent)?.clone();
+    let lines = Lines::new(&plan, &programs)?;
     // Before anything is driven: the node answers, and its log has a key.
     let vkey = client.text("/trace/vkey").await?;
     let mut interrupts = Interrupts::listen()?;
     plan.start_ms = now_ms;
-    let lines = Lines::new(&plan, &program).ok_or_else(absent)?;
-    let (target, measured) = (Target::Http(client.clone()), Measured::new(&plan)?);
+    let lines = lines.starting(plan.start_ms);
+    let (target, measured) = (Target::Http(clients.to_vec()), Measured::new(&plan)?);
     let driver = Arc::new(Driver::new(plan.clone(), target, lines, measured));
     let (stop, stopped) = watch::channel(false);
     let mut driving = Box::pin(driver.drive(stopped));
@@ -79,6 +79,8 @@ pub(crate) async fn run(
         disk_bytes: 0,
         audited,
         times: &Times::new()?,
+        faults: Vec::new(),
+        virtual_time: None,
     };
     let mut measured = driver.measured();
     Ok(Report::new(plan, &mut measured, parts))
@@ -92,7 +94,7 @@ struct Page {
 
 /// Waits until the node has nothing queued or moving, or until what it has does not change for a
 /// while.
-async fn rest(client: &Client) -> Result<(), client::Error> {
+pub(super) async fn rest(client: &Client) -> Result<(), client::Error> {
     let mut last = (0, Instant::now());
     loop {
         let mut under_way = 0;

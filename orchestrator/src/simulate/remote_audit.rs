@@ -6,7 +6,7 @@ use super::breach::Breach;
 use super::driver::Driven;
 use super::embedded::Error;
 use super::fingerprint::Fingerprint;
-use super::habits::{Stands, odd};
+use super::habits::{Stands, odd, odd_media};
 use super::limits::{BREACHES_MAX, LISTED, PUBLISH_PATIENCE, REST_LOOK, SAMPLES};
 use super::measured::Counts;
 use super::plan::Plan;
@@ -80,6 +80,8 @@ struct Listing<'a> {
     people: BTreeMap<u64, Sum>,
     /// Some that settled, with their contributors.
     settled: Vec<(String, String)>,
+    /// Those that settled, and whose entries are not all in the log.
+    unsequenced: u64,
     breaches: Vec<Breach>,
 }
 
@@ -134,7 +136,20 @@ async fn each(client: &Client, mut visit: impl FnMut(&Item)) -> Result<(), Error
     }
 }
 
+/// Reads the listing; again, as long as something settled whose entries are on their way into the
+/// log: their indices are known a moment later.
 async fn list<'a>(client: &Client, plan: &'a Plan) -> Result<Listing<'a>, Error> {
+    let began = Instant::now();
+    loop {
+        let listing = list_once(client, plan).await?;
+        if listing.unsequenced == 0 || began.elapsed() > PUBLISH_PATIENCE {
+            return Ok(listing);
+        }
+        tokio::time::sleep(REST_LOOK).await;
+    }
+}
+
+async fn list_once<'a>(client: &Client, plan: &'a Plan) -> Result<Listing<'a>, Error> {
     let mut listing = Listing {
         plan,
         population: plan.population(),
@@ -144,6 +159,7 @@ async fn list<'a>(client: &Client, plan: &'a Plan) -> Result<Listing<'a>, Error>
         fingerprint: Fingerprint::default(),
         people: BTreeMap::new(),
         settled: Vec::new(),
+        unsequenced: 0,
         breaches: Vec::new(),
     };
     each(client, |item| listing.item(item)).await?;
@@ -173,12 +189,19 @@ impl Listing<'_> {
         let accepted = item.trace_index.is_some();
         let reason = item.reason.as_deref();
         let stands = Stands { nth, second_body: false, accepted, ended, reason };
-        if let Some(sentence) = odd(&self.population.contributor(index), &stands) {
+        let who = self.population.contributor(index);
+        let media = || {
+            let carries = self.population.carries(index, nth?);
+            let copied = carries.of.0 != index || self.population.may_be_copied(nth?);
+            odd_media(&carries, copied, &stands)
+        };
+        if let Some(sentence) = odd(&who, &stands).or_else(media) {
             self.breach("habits", &item.id, sentence);
         }
         if item.state == "settled" {
             let paid = |payout: &Payout| payout.state == "paid" && payout.trace_index.is_some();
             if !accepted || !item.payouts.iter().all(paid) {
+                self.unsequenced += 1;
                 self.breach("settled", &item.id, "is settled without its entry or its payout");
             }
             if self.settled.len() < SAMPLES {

@@ -3,6 +3,7 @@
 use super::auditor::Audited;
 use super::curve::Profile;
 use super::driver::Driven;
+use super::fault::Mark;
 use super::host::Host;
 use super::measured::{Counts, Interval, Measured, Percentiles};
 use super::plan::Plan;
@@ -87,8 +88,34 @@ pub struct Report {
     /// Bytes of the data directory, the public log and the rail's book included; zero with an
     /// address.
     pub disk_bytes: u64,
+    /// What was made to go wrong.
+    pub faults: Vec<Mark>,
+    /// How a run in virtual time went; none of one by the machine's clock.
+    pub virtual_time: Option<VirtualTime>,
     /// The auditor's verdict.
     pub audited: Audited,
+}
+
+/// How a run in virtual time went.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct VirtualTime {
+    /// How long it really took until everything was at rest, in seconds.
+    pub wall_seconds: f64,
+    /// How long calls lasted.
+    pub calls: CallTimes,
+}
+
+/// How long calls to what stands around a node in virtual time last on average, in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct CallTimes {
+    /// Of the store.
+    pub store_ms: u64,
+    /// Of the log's objects.
+    pub log_ms: u64,
+    /// Of the rail.
+    pub rail_ms: u64,
+    /// Of measuring one medium.
+    pub measure_ms: u64,
 }
 
 /// Where a ramp broke.
@@ -130,13 +157,17 @@ pub struct Parts<'a> {
     pub audited: Audited,
     /// Where the time went.
     pub times: &'a Times,
+    /// What was made to go wrong.
+    pub faults: Vec<Mark>,
+    /// How a run in virtual time went.
+    pub virtual_time: Option<VirtualTime>,
 }
 
 impl Report {
     /// Puts it together.
     #[must_use]
     pub fn new(plan: Plan, measured: &mut Measured, parts: Parts<'_>) -> Self {
-        let Parts { target, driven, seconds, resources, disk_bytes, audited, times } = parts;
+        let Parts { target, driven, seconds, resources, disk_bytes, audited, times, .. } = parts;
         let latency = Latencies {
             answered: Percentiles::of(&measured.latency),
             settled: Percentiles::of(&times.whole),
@@ -161,6 +192,8 @@ impl Report {
             intervals: measured.intervals().to_vec(),
             resources,
             disk_bytes,
+            faults: parts.faults,
+            virtual_time: parts.virtual_time,
             audited,
             plan,
         }
@@ -191,13 +224,12 @@ impl Report {
                 self.counts.retried, self.counts.given_up
             ),
         ];
-        let settled = self.audited.tally.settled.max(1);
-        if self.disk_bytes > 0 {
+        lines.extend(self.used());
+        if let Some(VirtualTime { wall_seconds, calls }) = self.virtual_time {
+            let CallTimes { store_ms, log_ms, rail_ms, measure_ms } = calls;
             lines.push(format!(
-                "{:.3} ms CPU and {} bytes on disk a settled contribution; memory at most {} MiB",
-                self.resources.cpu_ms as f64 / settled as f64,
-                self.disk_bytes / settled,
-                self.resources.memory_peak_kib / 1024
+                "virtual time: it really took {wall_seconds:.1} s; a call took {store_ms} ms of \
+                 the store, {log_ms} of the log, {rail_ms} of the rail, {measure_ms} of measuring"
             ));
         }
         match self.breakpoint {
@@ -210,6 +242,9 @@ impl Report {
             }
             None => {}
         }
+        lines.extend(
+            self.faults.iter().map(|Mark { at_s, what }| format!("after {at_s:.1} s: {what}")),
+        );
         let Latencies { answered, settled, intake, acceptance, settlement } = &self.latency;
         lines.push(format!(
             "{:<34} {:>9} {:>9} {:>9} {:>9}",
@@ -237,5 +272,17 @@ impl Report {
         }
         lines.extend(self.audited.lines());
         lines
+    }
+    /// What a settled contribution took of the machine, where that is known.
+    fn used(&self) -> Option<String> {
+        let settled = self.audited.tally.settled.max(1);
+        (self.disk_bytes > 0).then(|| {
+            format!(
+                "{:.3} ms CPU and {} bytes on disk a settled contribution; memory at most {} MiB",
+                self.resources.cpu_ms as f64 / settled as f64,
+                self.disk_bytes / settled,
+                self.resources.memory_peak_kib / 1024
+            )
+        })
     }
 }

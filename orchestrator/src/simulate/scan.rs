@@ -2,7 +2,7 @@
 //! what its contributor's habits allow, and what each program is owed by the store.
 
 use super::breach::Breach;
-use super::habits::{Stands, odd};
+use super::habits::{Stands, odd, odd_media};
 use super::limits::BREACHES_MAX;
 use super::measured::histogram;
 use super::plan::Plan;
@@ -10,13 +10,15 @@ use super::population::Population;
 use gristmill_actors::ports::{ShardStore, StoreError};
 use gristmill_workflows::codec::decode;
 use gristmill_workflows::commit::Place;
-use gristmill_workflows::id::ShardId;
+use gristmill_workflows::id::{ContributorKey, IdKey, ShardId};
 use gristmill_workflows::inbox::{Item, Lane};
 use gristmill_workflows::journey::{EventKind, Journey, State};
+use gristmill_workflows::submission::Modality;
 use gristmill_workflows::time::Timestamp;
+use gristmill_workflows::tombstone::{Finished, Tombstone};
 use hdrhistogram::Histogram;
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 /// Rows read in one call of the store.
 const PAGE: usize = 4_096;
@@ -130,7 +132,7 @@ pub enum Error {
 ///
 /// # Errors
 /// [`Error::Store`] when it cannot be read. Rows that do not decode are the audit's to tell.
-pub async fn scan(store: &dyn ShardStore, plan: &Plan) -> Result<Scan, Error> {
+pub async fn scan(store: &dyn ShardStore, key: &IdKey, plan: &Plan) -> Result<Scan, Error> {
     let scan = Scan {
         tally: Tally::default(),
         reasons: BTreeMap::new(),
@@ -139,7 +141,9 @@ pub async fn scan(store: &dyn ShardStore, plan: &Plan) -> Result<Scan, Error> {
         times: Times::new()?,
         breaches: Vec::new(),
     };
-    let mut scanning = Scanning { plan, population: plan.population(), scan };
+    let (population, people) = (plan.population(), None);
+    let contents = HashSet::new();
+    let mut scanning = Scanning { plan, key, population, people, contents, scan };
     for shard in (0..store.shards()).map(ShardId) {
         scanning.inbox(store, shard).await?;
         for place in [Place::Active, Place::Finished] {
@@ -151,7 +155,12 @@ pub async fn scan(store: &dyn ShardStore, plan: &Plan) -> Result<Scan, Error> {
 
 struct Scanning<'a> {
     plan: &'a Plan,
+    key: &'a IdKey,
     population: Population,
+    /// The run's contributors as rows that expired have them, once there is such a row.
+    people: Option<HashSet<ContributorKey>>,
+    /// Whose media, handed in first of theirs, were accepted: of them, or of somebody who copied.
+    contents: HashSet<u64>,
     scan: Scan,
 }
 
@@ -184,29 +193,46 @@ impl Scanning<'_> {
             let Some((last, _)) = page.last() else { return Ok(()) };
             after = Some(*last);
             for (_, bytes) in &page {
-                if let Ok(journey) = decode::<Journey>(bytes) {
-                    self.journey(&journey);
+                match Finished::read(bytes) {
+                    Ok(Finished::Journey(journey)) => self.journey(&journey),
+                    Ok(Finished::Expired(tombstone)) => self.expired(&tombstone),
+                    Err(_) => {}
                 }
             }
         }
     }
 
-    fn journey(&mut self, journey: &Journey) {
-        let submission = &*journey.submission;
+    /// Habits and times are no longer seen; that it ended, and at which price, is.
+    fn expired(&mut self, tombstone: &Tombstone) {
+        let journey = tombstone.journey();
+        self.sum(&journey);
+        let (plan, key) = (self.plan, self.key);
+        let all = || (0..plan.contributors).map(|nth| key.contributor(&plan.name(nth))).collect();
+        if self.people.get_or_insert_with(all).contains(&tombstone.contributor) {
+            self.count(&journey.state);
+        }
+    }
+
+    fn sum(&mut self, journey: &Journey) {
         match &journey.state {
             State::Settled => self.scan.finished.0 += 1,
             State::Rejected(_) | State::Withdrawn => self.scan.finished.1 += 1,
             State::Moving | State::Parked { .. } | State::Paused { .. } => {}
         }
         if let (Some(_), Some((_, price))) = (&journey.accepted, &journey.price) {
-            let programs = &mut self.scan.programs;
-            let sum = match programs.get_mut(&submission.program) {
+            let (programs, program) = (&mut self.scan.programs, &journey.submission.program);
+            let sum = match programs.get_mut(program) {
                 Some(sum) => sum,
-                None => programs.entry(submission.program.clone()).or_default(),
+                None => programs.entry(program.clone()).or_default(),
             };
             sum.count += 1;
             sum.micro += u128::from(price.micro);
         }
+    }
+
+    fn journey(&mut self, journey: &Journey) {
+        let submission = &*journey.submission;
+        self.sum(journey);
         let Some(index) = self.plan.index(&submission.contributor) else { return };
         self.count(&journey.state);
         self.scan.times.note(journey);
@@ -221,9 +247,31 @@ impl Scanning<'_> {
             ended: journey.state.is_terminal(),
             reason,
         };
-        if let Some(sentence) = odd(&self.population.contributor(index), &stands) {
+        let who = self.population.contributor(index);
+        let wrong = odd(&who, &stands).or_else(|| self.media(index, submission.modality, &stands));
+        if let Some(sentence) = wrong {
             self.breach(&submission.id.to_string(), sentence);
         }
+    }
+
+    /// What is wrong with a contribution as its media are.
+    fn media(
+        &mut self,
+        index: u64,
+        modality: Modality,
+        stands: &Stands<'_>,
+    ) -> Option<&'static str> {
+        let nth = stands.nth?;
+        let carries = self.population.carries(index, nth);
+        if carries.modality != modality {
+            return Some("stands with another modality than was handed in");
+        }
+        let copied = carries.of != (index, nth) || self.population.may_be_copied(nth);
+        let shared = modality != Modality::None && copied && !carries.broken;
+        if stands.accepted && shared && !self.contents.insert(carries.of.0) {
+            return Some("was accepted with media that were accepted of somebody else");
+        }
+        odd_media(&carries, copied, stands)
     }
 
     fn count(&mut self, state: &State) {

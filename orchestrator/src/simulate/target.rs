@@ -7,7 +7,9 @@ use crate::service::problem::Problem;
 use crate::service::state::Service;
 use hyper::body::Bytes;
 use serde::Deserialize;
+use sha2::{Digest, Sha256};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// What became of a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,13 +25,16 @@ pub enum Told {
     },
 }
 
+/// Whose turn it is.
+static TURN: AtomicUsize = AtomicUsize::new(0);
+
 /// What takes lines.
 #[derive(Debug, Clone)]
 pub(crate) enum Target {
     /// The service of a node in this process.
     Embedded(Arc<Service>),
-    /// A node behind an address.
-    Http(Client),
+    /// Nodes behind addresses, in turn.
+    Http(Vec<Client>),
 }
 
 impl Target {
@@ -37,7 +42,47 @@ impl Target {
     pub(crate) async fn hand_in(&self, lines: &[String]) -> Vec<Told> {
         match self {
             Self::Embedded(service) => embedded(service, lines).await,
-            Self::Http(client) => http(client, lines).await,
+            Self::Http(clients) => {
+                let turn = TURN.fetch_add(1, Ordering::Relaxed);
+                http(&clients[turn % clients.len()], lines).await
+            }
+        }
+    }
+
+    /// Uploads what a contribution of somebody will name.
+    pub(crate) async fn upload(&self, contributor: &str, bytes: Vec<u8>) -> Told {
+        match self {
+            Self::Embedded(service) => {
+                let sha256 = Sha256::digest(&bytes).into();
+                match service.keep_media(contributor, &sha256, bytes).await {
+                    Ok(()) => Told::Taken,
+                    Err(problem) => refused(&problem),
+                }
+            }
+            Self::Http(clients) => {
+                let turn = TURN.fetch_add(1, Ordering::Relaxed);
+                let client = &clients[turn % clients.len()];
+                let path = format!("/v1/media?contributor={}", Client::escaped(contributor));
+                let kind = ("application/octet-stream", "application/json");
+                match client.once(&Call::repeatable(&path, kind, Bytes::from(bytes))).await {
+                    Ok(_) => Told::Taken,
+                    Err(error) => unanswered(&error),
+                }
+            }
+        }
+    }
+}
+
+/// What an error instead of an answer says of everything in the call.
+fn unanswered(error: &Error) -> Told {
+    match error {
+        Error::Problem { code, status, .. } => {
+            let retryable = matches!(status, 408 | 429 | 503);
+            Told::Refused { code: code.clone(), retryable }
+        }
+        error => {
+            tracing::debug!(%error, "a call got no answer");
+            Told::Refused { code: "connection".to_owned(), retryable: error.is_retryable() }
         }
     }
 }
@@ -101,13 +146,7 @@ async fn http(client: &Client, lines: &[String]) -> Vec<Told> {
     };
     let answer = match client.once(&call).await {
         Ok(answer) => answer,
-        Err(Error::Problem { code, status, .. }) => {
-            return all(&code, matches!(status, 408 | 429 | 503));
-        }
-        Err(error) => {
-            tracing::debug!(%error, "a batch got no answer");
-            return all("connection", error.is_retryable());
-        }
+        Err(error) => return vec![unanswered(&error); lines.len()],
     };
     let mut told = all("unanswered", true);
     for text in answer.split(|byte| *byte == b'\n').filter(|text| !text.is_empty()) {

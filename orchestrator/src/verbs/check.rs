@@ -4,15 +4,27 @@ use super::{answer, print};
 use crate::app::{Failure, configure};
 use crate::audit::{self, RailSource, Sources};
 use crate::cli::{self, Output, Place, SharedStore};
+use crate::log_folder::LogFolder;
 use crate::opened::Opened;
 use crate::run::store_options;
+use crate::shared_store::SharedPlace;
 use crate::{checks, log_folder, shared_store, trace_verify};
 use gristmill_actors::stage::StageType;
 use std::path::{Path, PathBuf};
+use tokio::runtime::Handle;
 
 pub(super) async fn trace(log: &str, key: &str, output: Output) -> Result<u8, Failure> {
     let verifier = log_folder::verifier(key).map_err(|error| Failure::new(2, &error))?;
-    let checked = trace_verify::check(log, &verifier).await;
+    let checked = match log.parse() {
+        Ok(SharedPlace::Bucket(address)) => {
+            let config = configure(None, None)?;
+            let bucket = shared_store::bucket(&config, &address, None);
+            let bucket = bucket.map_err(|error| Failure::new(2, &error))?;
+            let folder = LogFolder::in_bucket(bucket, Handle::current());
+            trace_verify::check_folder(folder, &verifier).await
+        }
+        _ => trace_verify::check(log, &verifier).await,
+    };
     let checked = checked.map_err(|error| Failure::new(2, &error))?;
     answer(output, &checked, &checked.lines())?;
     Ok(u8::from(!checked.ok))
@@ -38,7 +50,7 @@ pub(super) async fn audit(
         verifier: opened.dir.trace_key().verifier(),
         trace: opened.trace.clone(),
         rail: rail.map_or_else(book, |url| RailSource::Url(url.to_owned())),
-        report: opened.dir.report(),
+        report: Some(opened.dir.report()),
     };
     let verdict = audit::audit(&sources).await.map_err(|error| Failure::new(4, &error))?;
     answer(output, &verdict, &verdict.lines())?;

@@ -111,7 +111,8 @@ pub(super) async fn list_with(
     let world = &stood.prepared.world;
     let whose = args.contributor.clone().map(|contributor| {
         let shard = world.key.bucket(&contributor).shard(world.shards);
-        Whose { contributor, shard }
+        let key = world.key.contributor(&contributor);
+        Whose { contributor, key, shard }
     });
     let (program, stage) = (args.program.clone(), args.stage.clone());
     let filter = Filter { state, causes, program, stage, whose };

@@ -13,7 +13,7 @@ use crate::limits::CHOSEN_MAX;
 use crate::report_row::Row;
 use crate::run::{node_exit_code, say};
 use crate::service::handlers::quarantine::refusal;
-use gristmill_actors::ports::Intake;
+use gristmill_actors::ports::{Intake, Reads};
 use gristmill_actors::stage::StageType;
 use gristmill_workflows::codec::encode;
 use gristmill_workflows::id::ContributionId;
@@ -180,7 +180,14 @@ async fn carry_out(
         let item = Item::Command { id: *id, verb: verb.clone() };
         let shard = id.bucket.shard(stood.prepared.world.shards);
         let (lane, item) = (item.lane(), encode(&item).map_err(|error| failed(&error))?);
-        items.push(Intake { shard, lane, item, identity: None, mark: None });
+        items.push(Intake {
+            shard,
+            lane,
+            item,
+            identity: None,
+            mark: None,
+            reads: Reads::default(),
+        });
     }
     let Stood { config, opened, prepared } = stood;
     let (ports, world) = (prepared.ports.clone(), prepared.world.clone());

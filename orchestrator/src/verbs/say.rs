@@ -11,7 +11,7 @@ use crate::manifest;
 use crate::run::say;
 use crate::service::problem::Code;
 use crate::service::stages::{Desk, Said, list, table};
-use gristmill_actors::ports::Intake;
+use gristmill_actors::ports::{Intake, Reads};
 use gristmill_actors::stage::StageType;
 use gristmill_workflows::codec::encode;
 use gristmill_workflows::inbox::Item;
@@ -106,7 +106,7 @@ async fn here(args: &Withdraw, own: &[StageType]) -> Result<Withdrawn, Failure> 
     let mark = Some((world.key.contributor(contributor), mark));
     let item = Item::Withdrawal(Withdrawal { contributor: contributor.clone(), scope, at });
     let (lane, item) = (item.lane(), encode(&item).map_err(|error| failed(&error))?);
-    let item = Intake { shard, lane, item, identity: None, mark };
+    let item = Intake { shard, lane, item, identity: None, mark, reads: Reads::default() };
     ports.store.submit(vec![item]).await.map_err(|error| failed(&error))?;
     say("durable; the next node acts on it");
     let (contributor, grant) = (contributor.clone(), grant.clone());

@@ -2,19 +2,22 @@
 
 use super::{answer, print};
 use crate::app::{Failure, configure};
-use crate::cli::{Node, Simulate, SimulatePlace, SimulateVerb};
+use crate::cli::{Calls, Habits, Node, Simulate, SimulatePlace, SimulateVerb};
 use crate::client::Client;
 use crate::clock::SystemClock;
 use crate::config::Config;
+use crate::redis_store::Durability;
 use crate::simulate::compare::compare;
 use crate::simulate::curve::Profile;
 use crate::simulate::embedded::{self, Place};
 use crate::simulate::limits::{BREAK_LATE_MS, CONTRIBUTORS_MAX, RECORD_BYTES_MAX};
+use crate::simulate::nodes::{self, Nodes};
 use crate::simulate::page::page;
 use crate::simulate::plan::Plan;
-use crate::simulate::population::Shares;
+use crate::simulate::population::{MediaShares, Shares};
 use crate::simulate::power_law::PowerLaw;
-use crate::simulate::{record, remote};
+use crate::simulate::report::CallTimes;
+use crate::simulate::{record, remote, virtual_time};
 use gristmill_actors::ports::Clock;
 use gristmill_actors::stage::StageType;
 use serde_json::Value;
@@ -39,15 +42,31 @@ pub(super) async fn command(args: &Simulate, own: &[StageType]) -> Result<u8, Fa
         answer(*output, &audited, &audited.lines())?;
         return Ok(code(audited.ok, audited.tally.quarantined + audited.tally.in_flight));
     }
+    let Habits { voice, photo, video, .. } = args.habits;
+    if voice + photo + video > 1.0 {
+        let text = "--voice, --photo and --video together are at most 1".to_owned();
+        return Err(Failure { text, code: 2 });
+    }
     let config = configured(&args.place)?;
     let place = of(&args.place, &config, own);
-    let report = match client(args)? {
-        Some(client) => {
+    let faults = &args.fault;
+    let clients = clients(args)?;
+    let report = match args.nodes {
+        Some(count) => {
+            let nodes = nodes(args, count)?;
+            Box::pin(nodes::run(&place, &nodes, plan(args))).await
+        }
+        None if !clients.is_empty() => {
             let now = SystemClock::new().now().0;
             let programs = config.programs_dir();
-            Box::pin(remote::run(&client, programs, plan(args), now)).await
+            Box::pin(remote::run(&clients, programs, plan(args), now)).await
         }
-        None => Box::pin(embedded::run(&place, plan(args))).await,
+        None if args.virtual_time => {
+            let Calls { store_ms, log_ms, rail_ms, measure_ms } = args.calls;
+            let calls = CallTimes { store_ms, log_ms, rail_ms, measure_ms };
+            virtual_time::run(&place, faults, calls, plan(args)).await
+        }
+        None => Box::pin(embedded::run(&place, faults, plan(args))).await,
     };
     let report = report.map_err(failed)?;
     for path in &args.report {
@@ -72,17 +91,38 @@ fn read(path: &Path) -> Result<Value, Failure> {
     serde_json::from_slice(&bytes).map_err(|error| wrong(format!("no report: {error}")))
 }
 
-/// The node behind the address, if one is named.
-fn client(args: &Simulate) -> Result<Option<Client>, Failure> {
-    let Some(url) = args.url.clone() else { return Ok(None) };
-    let node = Node {
-        url: Some(url),
-        api_key_file: args.api_key_file.clone(),
-        data_dir: None,
-        config: None,
-        programs: None,
+/// The nodes behind the addresses that are named.
+fn clients(args: &Simulate) -> Result<Vec<Client>, Failure> {
+    let of = |url: &String| {
+        let node = Node {
+            url: Some(url.clone()),
+            api_key_file: args.api_key_file.clone(),
+            data_dir: None,
+            config: None,
+            programs: None,
+        };
+        Client::of(&node)
     };
-    Ok(Client::of(&node)?)
+    let clients = args.url.iter().map(of).collect::<Result<Vec<_>, _>>()?;
+    Ok(clients.into_iter().flatten().collect())
+}
+
+/// Nodes of its own.
+fn nodes(args: &Simulate, count: u64) -> Result<Nodes<'_>, Failure> {
+    let usage = |text: &str| Failure { text: text.to_owned(), code: 2 };
+    if count > 1 && args.redis.is_none() {
+        return Err(usage("--nodes: more than one need --redis: an embedded store is one node's"));
+    }
+    if matches!(args.redis, Some(Durability::Replicated(_))) {
+        return Err(usage("--redis: always or everysec"));
+    }
+    Ok(Nodes {
+        count: usize::try_from(count).unwrap_or(usize::MAX),
+        redis: args.redis,
+        config: args.place.config.as_deref(),
+        programs: args.place.programs.as_deref(),
+        faults: &args.fault,
+    })
 }
 
 fn configured(place: &SimulatePlace) -> Result<Config, Failure> {
@@ -109,11 +149,17 @@ fn code(ok: bool, standing: u64) -> u8 {
 fn plan(args: &Simulate) -> Plan {
     let habits = &args.habits;
     let now = SystemClock::new().now().0;
+    // Runs by the machine's clock may follow each other on one node; one in virtual time repeats.
+    let run = match args.virtual_time {
+        true => format!("s{}", args.seed),
+        false => format!("s{}-{now:x}", args.seed),
+    };
     let length = args.profile.length_ms().map(|ms| (ms as f64 / args.time_scale) as u64);
     let mut plan = Plan {
         seed: args.seed,
-        run: args.run.clone().unwrap_or_else(|| format!("s{}-{now:x}", args.seed)),
+        run: args.run.clone().unwrap_or(run),
         program: habits.program.clone(),
+        media_program: habits.media_program.clone(),
         contributors: args.contributors.unwrap_or(PEOPLE),
         profile: args.profile,
         rate: args.rate.unwrap_or(RATE),
@@ -128,6 +174,13 @@ fn plan(args: &Simulate) -> Plan {
             duplicates: habits.duplicates,
             conflicts: habits.conflicts,
             poison: habits.poison,
+            media: MediaShares {
+                voice: habits.voice,
+                photo: habits.photo,
+                video: habits.video,
+                broken: habits.broken,
+                copies: habits.copies,
+            },
         },
         contributions: PowerLaw {
             exponent: habits.exponent,

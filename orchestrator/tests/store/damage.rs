@@ -2,7 +2,7 @@
 //! before the engine opens.
 
 use gristmill::embedded_store::{EmbeddedStore, OpenError, Options};
-use gristmill_actors::ports::{Intake, ShardStore};
+use gristmill_actors::ports::{Intake, Reads, ShardStore};
 use gristmill_workflows::id::ShardId;
 use gristmill_workflows::inbox::Lane;
 use std::collections::BTreeMap;
@@ -23,6 +23,7 @@ async fn filled() -> TempDir {
             item: vec![n; 700],
             identity: Some(([n; 16], [n; 16])),
             mark: None,
+            reads: Reads::default(),
         };
         store.submit(vec![item]).await.unwrap();
     }

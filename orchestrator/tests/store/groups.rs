@@ -1,7 +1,7 @@
 //! Calls that meet in one group commit.
 
 use gristmill::embedded_store::{EmbeddedStore, Options};
-use gristmill_actors::ports::{Committed, Intake, ShardStore, StoreError, Submitted};
+use gristmill_actors::ports::{Committed, Intake, Reads, ShardStore, StoreError, Submitted};
 use gristmill_workflows::commit::{Commit, Guard, Place};
 use gristmill_workflows::id::{ContributorKey, ShardId};
 use gristmill_workflows::inbox::Lane;
@@ -19,7 +19,14 @@ fn open(dir: &tempfile::TempDir) -> EmbeddedStore {
 
 fn known(identity: u8, hash: u8) -> Intake {
     let identity = Some(([identity; 16], [hash; 16]));
-    Intake { shard: SHARD, lane: Lane::Intake, item: b"item".to_vec(), identity, mark: None }
+    Intake {
+        shard: SHARD,
+        lane: Lane::Intake,
+        item: b"item".to_vec(),
+        identity,
+        mark: None,
+        reads: Reads::default(),
+    }
 }
 
 fn fence(lease: &Lease, seq: u64) -> Fence {

@@ -1,7 +1,7 @@
 //! A process that is killed while it commits loses nothing it was told.
 
 use gristmill::embedded_store::{EmbeddedStore, Options};
-use gristmill_actors::ports::{Committed, Intake, ShardStore, Submitted};
+use gristmill_actors::ports::{Committed, Intake, Reads, ShardStore, Submitted};
 use gristmill_workflows::commit::{Commit, Place};
 use gristmill_workflows::id::{Arrival, ShardId};
 use gristmill_workflows::inbox::Lane;
@@ -54,6 +54,7 @@ async fn work(store: Arc<EmbeddedStore>, round: u32, shard: u16) {
                 item: vec![u8::try_from(n % 251).unwrap(); 300],
                 identity: Some((identity(round, shard, n), [1; 16])),
                 mark: None,
+                reads: Reads::default(),
             };
             let answers = store.submit(vec![item]).await.unwrap();
             let Submitted::Accepted(arrival) = answers[0] else { panic!("{answers:?}") };

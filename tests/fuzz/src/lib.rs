@@ -28,6 +28,7 @@ use gristmill_workflows::lease::Lease;
 use gristmill_workflows::sequencer::Sequenced;
 use gristmill_workflows::submission::Mark;
 use gristmill_workflows::time::Timestamp;
+use gristmill_workflows::tombstone::Tombstone;
 use std::fmt::Debug;
 
 /// A function over bytes that must not panic, and the folder of its corpus.
@@ -63,6 +64,7 @@ pub fn records(bytes: &[u8]) {
     }
     one::<Item>(bytes);
     one::<Journey>(bytes);
+    one::<Tombstone>(bytes);
     one::<OutboxRow>(bytes);
     one::<SequencedRow>(bytes);
     one::<Admitted>(bytes);

@@ -3,9 +3,10 @@
 use gristmill_tests::{limits::KILL_DEADLINE, poll_until};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU16, Ordering};
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -26,6 +27,8 @@ pub struct Redis {
     dir: TempDir,
     pub port: u16,
     more: Vec<String>,
+    /// It believes that it is two days later.
+    is_later: bool,
     child: Child,
 }
 
@@ -37,8 +40,8 @@ impl Redis {
     pub fn start_with(more: &[&str]) -> Self {
         let (dir, port) = (tempfile::tempdir().unwrap(), free_port());
         let more: Vec<String> = more.iter().map(|&it| it.to_owned()).collect();
-        let child = spawn(&dir, port, &more);
-        let redis = Self { dir, port, more, child };
+        let child = spawn(&dir, port, &more, false);
+        let redis = Self { dir, port, more, is_later: false, child };
         redis.wait();
         redis
     }
@@ -61,17 +64,43 @@ impl Redis {
 
     /// The same server on the same directory again, after a kill.
     pub fn again(&mut self) {
-        self.child = spawn(&self.dir, self.port, &self.more);
+        self.child = spawn(&self.dir, self.port, &self.more, self.is_later);
         self.wait();
+    }
+
+    /// From its next start on it is two days later there.
+    pub fn sleeps_for_two_days(&mut self) {
+        self.is_later = true;
+    }
+
+    /// How much memory it says that its data take, in bytes.
+    pub fn memory(&self) -> u64 {
+        let said = self.ask(&["INFO", "memory"]);
+        let used = said.lines().find_map(|line| line.strip_prefix("used_memory_dataset:"));
+        used.and_then(|bytes| bytes.trim().parse().ok()).expect("a number of bytes")
     }
 }
 
-fn spawn(dir: &TempDir, port: u16, more: &[String]) -> Child {
+fn spawn(dir: &TempDir, port: u16, more: &[String], is_later: bool) -> Child {
     let mut command = Command::new("redis-server");
+    if is_later {
+        command.env("LD_PRELOAD", later(dir));
+    }
     command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""]);
     command.args(["--appendonly", "yes", "--appendfsync", "always"]);
     command.arg("--dir").arg(dir.path()).args(more);
     command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+}
+
+/// What makes a server believe that it is two days later.
+fn later(dir: &TempDir) -> PathBuf {
+    let library = dir.path().join("later.so");
+    let mut cc = Command::new("cc");
+    cc.args(["-shared", "-fPIC", "-x", "c", "-", "-o"]).arg(&library).stdin(Stdio::piped());
+    let mut compiling = cc.spawn().unwrap();
+    compiling.stdin.take().unwrap().write_all(include_bytes!("later.c")).unwrap();
+    assert!(compiling.wait().unwrap().success());
+    library
 }
 
 impl Drop for Redis {
@@ -79,6 +108,38 @@ impl Drop for Redis {
         drop(self.child.kill());
         drop(self.child.wait());
     }
+}
+
+/// A server that also listens for TLS, its address, and the file that says whom to trust.
+pub fn over_tls() -> (Redis, String, TempDir) {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("names"), "subjectAltName=DNS:localhost,IP:127.0.0.1").unwrap();
+    let steps = [
+        "req -x509 -newkey rsa:2048 -nodes -subj /CN=trusted -days 2 -keyout ca.key -out ca.pem",
+        "req -newkey rsa:2048 -nodes -subj /CN=localhost -keyout own.key -out own.csr",
+        "x509 -req -in own.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile names \
+         -out own.pem",
+    ];
+    for step in steps {
+        let mut openssl = Command::new("openssl");
+        let made = openssl.args(step.split_whitespace()).current_dir(dir.path()).output().unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    }
+    let at = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let (port, cert, key, trusted) = (free_port(), at("own.pem"), at("own.key"), at("ca.pem"));
+    let redis = Redis::start_with(&[
+        "--tls-port",
+        &port.to_string(),
+        "--tls-cert-file",
+        &cert,
+        "--tls-key-file",
+        &key,
+        "--tls-ca-cert-file",
+        &trusted,
+        "--tls-auth-clients",
+        "no",
+    ]);
+    (redis, format!("rediss://localhost:{port}"), dir)
 }
 
 /// Three masters and three replicas; the first three are the masters.
@@ -102,14 +163,21 @@ pub fn cluster() -> Vec<Redis> {
     servers
 }
 
-/// A master, its replica, and a Sentinel's port that watches them as `gm`.
-pub fn watched() -> (Vec<Redis>, Sentinel) {
+/// A master and its replica.
+pub fn replicated() -> Vec<Redis> {
     let master = Redis::start();
     let port = master.port.to_string();
     let replica = Redis::start_with(&["--replicaof", "127.0.0.1", &port]);
     poll_until(START, "the replica", || {
         master.ask(&["INFO", "replication"]).contains("state=online").then_some(())
     });
+    vec![master, replica]
+}
+
+/// A master, its replica, and a Sentinel's port that watches them as `gm`.
+pub fn watched() -> (Vec<Redis>, Sentinel) {
+    let servers = replicated();
+    let port = servers[0].port;
     let (dir, own) = (tempfile::tempdir().unwrap(), free_port());
     let file = dir.path().join("sentinel.conf");
     let text = format!(
@@ -123,7 +191,7 @@ pub fn watched() -> (Vec<Redis>, Sentinel) {
     poll_until(START, "the Sentinel", || {
         sentinel.ask(&["SENTINEL", "replicas", "gm"]).contains("127.0.0.1").then_some(())
     });
-    (vec![master, replica], sentinel)
+    (servers, sentinel)
 }
 
 /// A running Sentinel.
@@ -174,6 +242,7 @@ pub enum Weather {
 pub struct Proxy {
     pub port: u16,
     weather: Arc<AtomicU8>,
+    to: Arc<AtomicU16>,
 }
 
 impl Proxy {
@@ -181,14 +250,20 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let weather = Arc::new(AtomicU8::new(Weather::Fair as u8));
-        let shared = weather.clone();
+        let to = Arc::new(AtomicU16::new(to));
+        let shared = (weather.clone(), to.clone());
         std::thread::spawn(move || {
             for node in listener.incoming().flatten() {
-                let weather = shared.clone();
-                std::thread::spawn(move || carry(&node, to, &weather));
+                let (weather, to) = shared.clone();
+                std::thread::spawn(move || carry(&node, to.load(Ordering::Acquire), &weather));
             }
         });
-        Self { port, weather }
+        Self { port, weather, to }
+    }
+
+    /// New connections lead to another server.
+    pub fn leads_to(&self, port: u16) {
+        self.to.store(port, Ordering::Release);
     }
 
     pub fn set(&self, weather: Weather) {

@@ -2,7 +2,9 @@
 
 use super::servers::Redis;
 use super::{ANSWER, BATCH, LEASE_MS, SETTLE, START, STOP};
-use gristmill_tests::{Gristmill, Manifest, Process, has_program, poll_until, skip};
+use gristmill_tests::{
+    Gristmill, Manifest, Output, Process, has_program, poll_until, repository, skip,
+};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
@@ -46,7 +48,13 @@ pub struct Town {
     /// Where nodes of their own way find it.
     urls: BTreeMap<usize, String>,
     clocks: BTreeMap<usize, &'static str>,
+    /// Whom nodes and verbs trust besides the machine's own.
+    trusted: Option<PathBuf>,
+    /// A folder of a bucket instead of a shared directory.
+    bucket: Option<String>,
     more: Vec<String>,
+    /// What nodes find in their environment.
+    environment: Vec<(&'static str, String)>,
     rail: Option<Process>,
     rail_url: String,
     dir: TempDir,
@@ -86,7 +94,21 @@ impl Town {
         let (nodes, addresses) = ((0..nodes).map(|_| None).collect(), Arc::default());
         let more = more.iter().map(|&it| it.to_owned()).collect();
         let (urls, clocks, rail) = (BTreeMap::new(), BTreeMap::new(), Some(rail));
-        let town = Self { servers, url, urls, clocks, more, rail, rail_url, dir, nodes, addresses };
+        let town = Self {
+            servers,
+            url,
+            urls,
+            clocks,
+            trusted: None,
+            bucket: None,
+            more,
+            environment: Vec::new(),
+            rail,
+            rail_url,
+            dir,
+            nodes,
+            addresses,
+        };
         town.addresses.lock().unwrap().resize(town.nodes.len(), None);
         Some(town)
     }
@@ -95,6 +117,54 @@ impl Town {
         for number in 0..self.nodes.len() {
             self.up(number);
         }
+    }
+
+    /// Nodes and verbs trust what this file says.
+    pub fn trusts(&mut self, file: PathBuf) {
+        self.trusted = Some(file);
+    }
+
+    /// The public log and media are in a folder of a bucket.
+    pub fn keeps_in(&mut self, bucket: String) {
+        self.bucket = Some(bucket);
+    }
+
+    /// The log's verifier key.
+    pub fn verifier_key(&self) -> String {
+        self.folder(0).join("trace/vkey").to_str().unwrap().to_owned()
+    }
+
+    /// A verb of the command line, in the nodes' environment.
+    pub fn verb(&self, arguments: &[&str]) -> Output {
+        self.command().run(arguments)
+    }
+
+    /// Where the store is.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Nodes are configured so: `GRISTMILL_SECTION__KEY`.
+    pub fn configure(&mut self, name: &'static str, value: &str) {
+        self.environment.push((name, value.to_owned()));
+    }
+
+    /// Payouts of engine contributions start at this rate a second.
+    pub fn pay_slowly(&mut self, rate: usize) {
+        let (from, to) = (repository().join("workflows"), self.dir.path().join("workflows"));
+        std::fs::create_dir(&to).unwrap();
+        std::fs::copy(from.join("contribution.toml"), to.join("contribution.toml")).unwrap();
+        // The payout's policy is what the file ends with.
+        let engine = std::fs::read_to_string(from.join("engine.toml")).unwrap();
+        std::fs::write(to.join("engine.toml"), format!("{engine}rate_per_s = {rate}\n")).unwrap();
+        self.configure("GRISTMILL_WORKFLOWS__DIR", to.to_str().unwrap());
+    }
+
+    fn command(&self) -> Gristmill {
+        let trusted = self.trusted.iter().map(|file| ("SSL_CERT_FILE", file.as_os_str()));
+        let configured = self.environment.iter().map(|(name, value)| (*name, value.as_ref()));
+        let all = trusted.chain(configured);
+        all.fold(Gristmill::command(), |command, (name, value)| command.env(name, value))
     }
 
     /// A node finds the store elsewhere than the others.
@@ -119,7 +189,7 @@ impl Town {
             "--store".to_owned(),
             self.url.clone(),
             "--shared-dir".to_owned(),
-            folder(self.dir.path().join("shared")),
+            self.bucket.clone().unwrap_or_else(|| folder(self.dir.path().join("shared"))),
             "--rail".to_owned(),
             self.rail_url.clone(),
         ]
@@ -145,7 +215,7 @@ impl Town {
         {
             arguments[at].clone_from(url);
         }
-        let mut command = Gristmill::command();
+        let mut command = self.command();
         if let Some(by) = self.clocks.get(&number) {
             let library = faketime().expect("the library was looked for before");
             // The program of that name would stay between the node and its signals.
@@ -171,7 +241,7 @@ impl Town {
     /// How many shards the living nodes own, as the store says.
     fn shards(&self) -> Vec<(String, u64)> {
         let verb = ["nodes", "--store", &self.url, "--output", "json"];
-        let nodes = Gristmill::command().run(verb).expect(0).json();
+        let nodes = self.command().run(verb).expect(0).json();
         let row = |node: &Value| {
             (node["name"].as_str().unwrap().to_owned(), node["shards"].as_u64().unwrap())
         };
@@ -190,9 +260,69 @@ impl Town {
         began.elapsed()
     }
 
+    /// Waits until what is known of them is settled; those that are not.
+    pub fn lost(&self, node: SocketAddr, ids: &BTreeSet<String>) -> BTreeSet<String> {
+        let (mut waiting, mut lost) = (ids.clone(), BTreeSet::new());
+        let end = Instant::now() + SETTLE;
+        while !waiting.is_empty() {
+            waiting.retain(|id| match request(node, &format!("GET /v1/contributions/{id}"), b"") {
+                Some((404, _)) => {
+                    lost.insert(id.clone());
+                    false
+                }
+                Some((200, body)) => !body.contains("\"state\":\"settled\""),
+                _ => true,
+            });
+            if Instant::now() > end {
+                let why = |id| request(node, &format!("GET /v1/contributions/{id}"), b"");
+                let why: Vec<_> = waiting.iter().take(3).map(why).collect();
+                let logs: Vec<String> =
+                    self.nodes.iter().flatten().map(|node| node.process.stderr()).collect();
+                panic!("{} do not settle: {why:#?}\n{}", waiting.len(), logs.join("\n---\n"));
+            }
+            std::thread::park_timeout(Duration::from_millis(50));
+        }
+        lost
+    }
+
+    /// How many payments the rail has in its book, and how many keys.
+    pub fn paid(&self) -> (usize, usize) {
+        let to: SocketAddr = self.rail_url.trim_start_matches("http://").parse().unwrap();
+        let (mut after, mut keys, mut count) = ("0".to_owned(), BTreeSet::new(), 0);
+        loop {
+            let (status, page) = request(to, &format!("GET /v1/book?after={after}"), b"").unwrap();
+            assert_eq!(status, 200, "{page}");
+            let rows: Vec<Value> =
+                page.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+            let Some(last) = rows.last() else { return (count, keys.len()) };
+            after = last["seq"].to_string();
+            let paid = rows.iter().filter(|row| row["state"] == "paid");
+            let paid: Vec<String> = paid.map(|row| row["key"].to_string()).collect();
+            count += paid.len();
+            keys.extend(paid);
+        }
+    }
+
+    /// Ends every node in order.
+    pub fn end_all(&mut self) {
+        for number in 0..self.nodes.len() {
+            if self.nodes[number].is_some() {
+                let mut process = self.take_down(number);
+                process.terminate();
+                let _ended = process.wait(STOP).expect(0);
+            }
+        }
+    }
+
     /// Waits until all of them are settled, as seen from a node, then ends every node in order and
     /// audits.
     pub fn ends_well(mut self, ids: &BTreeSet<String>) {
+        self.settles(ids);
+        drop(self.rail.take());
+    }
+
+    /// As [`Town::ends_well`]; the town can be looked at then.
+    pub fn settles(&mut self, ids: &BTreeSet<String>) {
         let listens = self.nodes.iter().flatten().next().unwrap().listens;
         let mut waiting = ids.clone();
         let end = Instant::now() + SETTLE;
@@ -207,18 +337,16 @@ impl Town {
             }
             std::thread::park_timeout(Duration::from_millis(50));
         }
-        for number in 0..self.nodes.len() {
-            if self.nodes[number].is_some() {
-                let mut process = self.take_down(number);
-                process.terminate();
-                let _ended = process.wait(STOP).expect(0);
-            }
-        }
+        self.end_all();
+        let _sound = self.audit_now().expect(0);
+    }
+
+    /// What the audit says once every node has ended.
+    pub fn audit_now(&self) -> Output {
         let mut audit = vec!["audit".to_owned()];
         audit.extend(self.store_arguments(0));
         audit.extend(["--output".to_owned(), "json".to_owned()]);
-        let _sound = Gristmill::command().run(audit).expect(0);
-        drop(self.rail.take());
+        self.command().run(audit)
     }
 }
 
@@ -244,10 +372,14 @@ pub fn state(node: SocketAddr, id: &str) -> Option<String> {
     (status == 200).then(|| body["state"].as_str().unwrap_or_default().to_owned())
 }
 
+/// A batch that was acknowledged, and its ids.
+pub type Acknowledged = (Vec<u8>, Vec<String>);
+
 /// Hands in batches until it is told to stop; each one again, at any node, until it is acknowledged.
 pub struct Load {
     stop: Arc<AtomicBool>,
     thread: Option<std::thread::JoinHandle<(BTreeSet<String>, Duration)>>,
+    batches: Arc<Mutex<Vec<Acknowledged>>>,
 }
 
 impl Load {
@@ -260,6 +392,8 @@ impl Load {
         let stop = Arc::new(AtomicBool::new(false));
         let (stopped, addresses) = (stop.clone(), town.addresses.clone());
         let name = name.to_owned();
+        let batches = Arc::new(Mutex::new(Vec::new()));
+        let done = batches.clone();
         let thread = std::thread::spawn(move || {
             let (mut ids, mut longest, mut number) = (BTreeSet::new(), Duration::ZERO, 0);
             while !stopped.load(Ordering::Acquire) {
@@ -271,14 +405,21 @@ impl Load {
                     let up: Vec<SocketAddr> =
                         addresses.lock().unwrap().iter().flatten().copied().collect();
                     let to = *up.get(number % up.len().max(1))?;
-                    ids.extend(hand_in(to, batch.as_bytes())?);
+                    let fresh = hand_in(to, batch.as_bytes())?;
+                    ids.extend(fresh.iter().cloned());
+                    done.lock().unwrap().push((batch.as_bytes().to_vec(), fresh));
                     Some(())
                 });
                 longest = longest.max(began.elapsed());
             }
             (ids, longest)
         });
-        Self { stop, thread: Some(thread) }
+        Self { stop, thread: Some(thread), batches }
+    }
+
+    /// Every batch that was acknowledged so far.
+    pub fn acknowledged(&self) -> Vec<Acknowledged> {
+        self.batches.lock().unwrap().clone()
     }
 
     /// Every id that was acknowledged, and how long the slowest batch took.
@@ -291,7 +432,7 @@ impl Load {
 }
 
 /// The ids of a batch, if every line of it was acknowledged.
-fn hand_in(to: SocketAddr, batch: &[u8]) -> Option<Vec<String>> {
+pub fn hand_in(to: SocketAddr, batch: &[u8]) -> Option<Vec<String>> {
     let (status, body) = request(to, "POST /v1/contributions:batch", batch)?;
     if status != 200 {
         return None;

@@ -1,7 +1,8 @@
 //! Entries against journeys, outbox and sequenced rows: each where it should stand, once.
 
+use super::facts::{Fact, Says};
 use super::findings::Findings;
-use super::log_book::{Fact, Known, LogBook, Says, public_id};
+use super::log_book::{Known, LogBook, public_id};
 use super::public_entry::{PublicEntry, PublicId, read};
 use super::public_price::Priced;
 use crate::commit::{OutboxRow, SequencedRow};
@@ -10,6 +11,7 @@ use crate::invariant::Invariant;
 use crate::journey::{Journey, Logged, PayoutState};
 use crate::limits;
 use crate::money::Currency;
+use crate::tombstone::Tombstone;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// What the log says of money in one currency: micro-units valued, minor units paid.
@@ -71,7 +73,11 @@ impl Entries {
         row: &OutboxRow,
         findings: &mut Findings,
     ) {
-        for (position, bytes) in (from..).zip(&row.0) {
+        let (stands, entries) = row.clone().into_parts();
+        if stands.is_some() {
+            return;
+        }
+        for (position, bytes) in (from..).zip(&entries) {
             let (id, says) = match read(bytes) {
                 Ok(PublicEntry::RateCard { .. }) => continue,
                 Ok(PublicEntry::Contribution { id, entry }) => {
@@ -164,7 +170,7 @@ impl Entries {
                     let name = payout.id.as_str();
                     self.expect(&Due { shard, logged, public, says, name, sound }, findings);
                 }
-                None if !paid && !self.log.facts.contains_key(&public) => {}
+                None if !paid && self.log.facts.find(&public).is_none() => {}
                 Some(_) | None => {
                     let sentence = format!("is {:?}, and its entry says otherwise", payout.state);
                     self.matched(&public);
@@ -179,6 +185,19 @@ impl Entries {
         }
     }
 
+    /// Holds a tombstone against the entries of the journey that expired.
+    pub(super) fn tombstone(
+        &mut self,
+        shard: ShardId,
+        key: &IdKey,
+        tombstone: &Tombstone,
+        sound: bool,
+        findings: &mut Findings,
+    ) {
+        let journey = tombstone.journey();
+        self.journey(shard, key, &journey, sound, findings);
+    }
+
     /// Looks for an entry where the store says it stands; its index, if the log has it.
     fn expect(&mut self, due: &Due<'_>, findings: &mut Findings) -> Option<u64> {
         findings.checked(Invariant::OneEntry, 1);
@@ -190,7 +209,7 @@ impl Entries {
             *matched = true;
             *says
         });
-        let Some(fact) = self.log.facts.get_mut(&public) else {
+        let Some(fact) = self.log.facts.find(&public) else {
             match waits.filter(|_| logged.index.or(sequenced).is_none()) {
                 Some(waiting) => self.waiting(due, waiting, findings),
                 None => self.absent.push(Absent {
@@ -201,8 +220,8 @@ impl Entries {
             }
             return None;
         };
-        fact.matched = true;
-        let Fact { index, says: said, .. } = *fact;
+        self.log.facts.matched(&fact);
+        let Fact { index, says: said, .. } = fact;
         let mut known = [logged.index, sequenced].into_iter().flatten();
         if let Some(wrong) = known.clone().find(|known| *known != index) {
             let sentence = format!("its entry stands at {index}, and the store says {wrong}");
@@ -227,8 +246,8 @@ impl Entries {
     }
 
     fn matched(&mut self, public: &PublicId) {
-        if let Some(fact) = self.log.facts.get_mut(public) {
-            fact.matched = true;
+        if let Some(fact) = self.log.facts.find(public) {
+            self.log.facts.matched(&fact);
         }
     }
 
@@ -251,10 +270,7 @@ impl Entries {
 
     /// Reports what is left over on either side.
     pub(super) fn finish(&mut self, findings: &mut Findings) {
-        let strangers = self.log.facts.values().filter(|fact| !fact.matched);
-        let mut strangers: Vec<u64> = strangers.map(|fact| fact.index).collect();
-        strangers.sort_unstable();
-        for index in strangers {
+        for index in self.log.facts.strangers() {
             if self.log.flagged.insert(index) {
                 let sentence = "no journey has this entry".to_owned();
                 findings.entry(Invariant::OneEntry, index, sentence);
@@ -291,7 +307,7 @@ impl Entries {
     /// What log and outboxes say of money together.
     pub(super) fn sums(&self) -> LogSums {
         let mut sums = self.waiting.clone();
-        self.log.facts.values().for_each(|fact| add(&mut sums, fact.says));
+        self.log.facts.all().for_each(|says| add(&mut sums, says));
         sums
     }
 }

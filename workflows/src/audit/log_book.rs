@@ -1,5 +1,7 @@
 //! The public log, entry by entry.
 
+use super::compact::Bits;
+use super::facts::{Facts, Says};
 use super::findings::Findings;
 use super::public_entry::{ContributionEntry, PublicEntry, PublicId, read};
 use super::public_price::{Card, Priced};
@@ -8,7 +10,7 @@ use crate::invariant::Invariant;
 use crate::money::Currency;
 use gristmill_trace::hash::Hash;
 use gristmill_trace::tree::Frontier;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 /// A checkpoint that was published: size and root of the log.
@@ -18,22 +20,6 @@ pub struct Published {
     pub size: u64,
     /// Their Merkle tree hash.
     pub root: Hash,
-}
-
-/// What an entry says that a journey says too.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Says {
-    Contribution { micro: u64, units: u64, score: u64, currency: Currency },
-    Payout { minor: u64, of: u64, currency: Currency },
-    Withdrawal { of: u64 },
-}
-
-/// An entry that belongs to a journey.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Fact {
-    pub(super) index: u64,
-    pub(super) says: Says,
-    pub(super) matched: bool,
 }
 
 /// The log as far as it was read.
@@ -50,9 +36,10 @@ pub struct LogBook {
     /// Indices where a rate card should stand and nothing does.
     pub(super) cardless: BTreeSet<u64>,
     cards: BTreeMap<u64, (String, Card)>,
-    pub(super) facts: HashMap<PublicId, Fact>,
+    pub(super) facts: Facts,
     causes: Vec<String>,
-    paid_for: HashSet<(u64, usize)>,
+    /// Entries that were paid for, by cause.
+    paid_for: Vec<Bits>,
 }
 
 impl LogBook {
@@ -76,9 +63,9 @@ impl LogBook {
             flagged: BTreeSet::new(),
             cardless: BTreeSet::new(),
             cards: BTreeMap::new(),
-            facts: HashMap::new(),
+            facts: Facts::default(),
             causes: Vec::new(),
-            paid_for: HashSet::new(),
+            paid_for: Vec::new(),
         };
         let largest = published.iter().map(|checkpoint| checkpoint.size).max();
         if let (Some(current), Some(largest)) = (current, largest)
@@ -136,8 +123,10 @@ impl LogBook {
                     let sentence = "does not name one contribution".to_owned();
                     return self.flag(Invariant::OneEntry, index, sentence);
                 };
-                let cause = self.cause(cause);
-                if !self.paid_for.insert((of, cause)) {
+                if of >= index {
+                    let sentence = format!("pays for entry {of}, which is not before it");
+                    self.flag(Invariant::MoneyAddsUp, index, sentence);
+                } else if !self.paid_for(cause).set(of) {
                     let sentence = format!("pays for entry {of} a second time");
                     self.flag(Invariant::OnePayment, index, sentence);
                 }
@@ -171,23 +160,20 @@ impl LogBook {
     }
 
     fn fact(&mut self, index: u64, id: PublicId, says: Says) {
-        match self.facts.entry(id) {
-            std::collections::hash_map::Entry::Vacant(entry) => {
-                entry.insert(Fact { index, says, matched: false });
-            }
-            std::collections::hash_map::Entry::Occupied(entry) => {
-                let sentence = format!("is the entry {} again", entry.get().index);
-                self.flag(Invariant::OneEntry, index, sentence);
-            }
+        if let Err(known) = self.facts.insert(index, &id, says) {
+            let sentence = format!("is the entry {known} again");
+            self.flag(Invariant::OneEntry, index, sentence);
         }
     }
 
-    fn cause(&mut self, cause: String) -> usize {
+    fn paid_for(&mut self, cause: String) -> &mut Bits {
         let known = self.causes.iter().position(|known| *known == cause);
-        known.unwrap_or_else(|| {
+        let place = known.unwrap_or_else(|| {
             self.causes.push(cause);
+            self.paid_for.push(Bits::default());
             self.causes.len() - 1
-        })
+        });
+        &mut self.paid_for[place]
     }
 
     /// Notes a violation of one entry, once.
@@ -289,13 +275,20 @@ mod tests {
     fn one_contribution_is_paid_once_for_each_cause() {
         let mut book = LogBook::new(key(), &[], None);
         let entries = [("p0", "acceptance"), ("p1", "bonus"), ("p2", "bonus")];
-        for (index, (id, cause)) in (0..).zip(entries) {
+        for (index, (id, cause)) in (2..).zip(entries) {
             book.entry(index, &payout(id, cause), None);
         }
         let checks = book.findings.into_checks();
         let found: Vec<_> = checks.iter().flat_map(|check| &check.violations).collect();
         assert_eq!(found.len(), 1, "{found:?}");
-        assert_eq!((found[0].id.as_str(), book.causes.len()), ("2", 2));
+        assert_eq!((found[0].id.as_str(), book.causes.len()), ("4", 2));
+    }
+
+    #[test]
+    fn a_payout_for_what_is_not_before_it_is_flagged() {
+        let mut book = LogBook::new(key(), &[], None);
+        book.entry(1, &payout("p0", "acceptance"), None);
+        assert!(book.flagged.contains(&1));
     }
 
     #[test]

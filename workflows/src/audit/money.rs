@@ -7,9 +7,10 @@ use crate::commit::ShardState;
 use crate::contributor::Contributor;
 use crate::id::{ContributorKey, IdKey, ShardId, hex};
 use crate::invariant::Invariant;
-use crate::journey::Journey;
+use crate::journey::{Journey, PayoutState};
 use crate::ledger::Account;
 use crate::money::Currency;
+use crate::tombstone::Tombstone;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Accounts that only journeys move money through.
@@ -115,6 +116,40 @@ impl Money {
         false
     }
 
+    /// Adds up what a tombstone keeps; true if that is what an acceptance and its payout leave.
+    pub(super) fn tombstone(
+        &mut self,
+        shard: ShardId,
+        tombstone: &Tombstone,
+        findings: &mut Findings,
+    ) -> bool {
+        findings.checked(Invariant::MoneyAddsUp, 1);
+        let Some(kept) = &tombstone.accepted else { return true };
+        for (account, micro) in &kept.balances {
+            let micro = i128::from(*micro);
+            if OF_JOURNEYS.contains(account) {
+                self.count(shard, kept.currency, *account, micro);
+            }
+            if *account == Account::Carry {
+                let whose = (tombstone.contributor, kept.currency);
+                self.carries.entry(whose).or_insert((shard, 0)).1 += micro;
+            }
+        }
+        let of = |account| kept.balances.iter().filter(move |(of, _)| *of == account);
+        let sum = |account| of(account).map(|(_, micro)| i128::from(*micro)).sum::<i128>();
+        let paid = kept.payout.filter(|payout| payout.state == PayoutState::Paid);
+        let paid = paid.map_or(0, |payout| payout.minor);
+        let paid = i128::from(paid) * i128::from(kept.currency.minor_micro());
+        let micro = i128::from(kept.micro);
+        let all = sum(Account::Carry) + sum(Account::Payable) + sum(Account::Paid);
+        if (sum(Account::Allotment), all, sum(Account::Paid)) == (-micro, micro, paid) {
+            return true;
+        }
+        let sentence = "its tombstone does not keep what it was valued at and paid".to_owned();
+        findings.damaged(Invariant::MoneyAddsUp, shard, tombstone.id.to_string(), sentence);
+        false
+    }
+
     /// A contributor's carry must be what the journeys left.
     pub(super) fn contributor(&mut self, shard: ShardId, key: ContributorKey, row: &Contributor) {
         let currencies: BTreeSet<Currency> =
@@ -129,13 +164,18 @@ impl Money {
         }
     }
 
-    pub(super) fn finish(&mut self, entries: &Entries, findings: &mut Findings) {
-        for ((key, currency), (shard, left)) in &self.carries {
-            if !(0..i128::from(currency.minor_micro())).contains(left) {
+    /// Journeys and contributors of every shard so far were all seen: what is kept of each goes.
+    pub(super) fn settle(&mut self) {
+        for ((key, currency), (shard, left)) in self.carries.drain() {
+            if !(0..i128::from(currency.minor_micro())).contains(&left) {
                 let sentence = format!("the journeys leave a carry of {left} {currency}");
-                self.carries_off.push((*shard, *key, sentence));
+                self.carries_off.push((shard, key, sentence));
             }
         }
+    }
+
+    pub(super) fn finish(&mut self, entries: &Entries, findings: &mut Findings) {
+        self.settle();
         for (shard, key, sentence) in std::mem::take(&mut self.carries_off) {
             if !findings.is_damaged(shard) {
                 let id = format!("contributor {}", hex(&key.0));

@@ -3,6 +3,7 @@
 mod postings;
 mod rail_book;
 mod sums;
+mod tombstones;
 mod world;
 
 use super::*;

@@ -15,10 +15,12 @@ use crate::lease::Lease;
 use crate::ledger::{Account, Ledger, Posting};
 use crate::money::Currency;
 use crate::price::{Capped, Price};
+use crate::rate::Leased;
 use crate::request::{Cause, Reason, Wait};
 use crate::sequencer::{Cursor, Offer, Sequenced};
 use crate::submission::{Consent, Mark, Media, Modality, Scope, Submission, Terms, Withdrawal};
 use crate::time::Timestamp;
+use crate::tombstone::Tombstone;
 use std::fmt::Debug;
 use std::path::Path;
 
@@ -195,11 +197,27 @@ fn rows_of_a_shard_have_their_golden_bytes() {
 }
 
 #[test]
+fn what_is_left_of_a_finished_journey_has_its_golden_bytes() {
+    let state = State::Settled;
+    let payout = Payout {
+        id: IdKey::new([7; 32]).payout(submission().id, "acceptance", 1),
+        ..journey().payouts.remove(0)
+    };
+    let journey = Journey { state, payouts: vec![payout], ..journey() };
+    let tombstone = Tombstone::of(&journey, &IdKey::new([7; 32])).unwrap();
+    holds("tombstone", &tombstone);
+    let kept = tombstone.journey();
+    assert_eq!(kept.payouts[0].id, journey.payouts[0].id);
+    assert_eq!((kept.previous, kept.state), (journey.previous, journey.state));
+}
+
+#[test]
 fn rows_about_order_have_their_golden_bytes() {
     holds("outbox-row", &OutboxRow(vec![b"{}".to_vec(), b"[]".to_vec()]));
     holds("sequenced-row", &SequencedRow::pack(&[4, 5, 9]));
     holds("admitted", &Admitted { ids: vec![(1, 0)], waiting: vec![(2, 3)], clean: true });
     holds("lease", &Lease { owner: 1 << 100, epoch: 2, seq: 3, until: Timestamp(4) });
+    holds("rate", &Leased { free: 1_700_000_000_000_000 });
     let offer = Offer { shard: ShardId(1), epoch: 2, from: 3, entries: vec![b"{}".to_vec()] };
     let cursors = [(ShardId(1), Cursor { epoch: 2, next: 4 })].into();
     holds("sequenced", &Sequenced { first: 9, before: [1; 32], cursors, offers: vec![offer] });

@@ -130,3 +130,79 @@ fn a_members_weight_for_a_shard_never_changes() {
     assert_eq!(weight(1, 1), 0x4653_9195_8fc6_1f13);
     assert_eq!(weight((5 << 64) | 7, 63), 0xace5_f144_15b5_8cc3);
 }
+
+/// A lease that is over, or nobody's.
+fn free() -> Lease {
+    Lease::default()
+}
+
+fn held_until(owner: u128, until: u64) -> Lease {
+    Lease { owner, epoch: 1, seq: 0, until: Timestamp(until) }
+}
+
+/// What a node looks at beside what is its own, and which of it it claims.
+fn look(node: &mut Placement, lease: &Lease, now: u64) -> (usize, Vec<ShardId>) {
+    let now = Timestamp(now);
+    let look = node.steps(now).look;
+    let count = look.len();
+    (count, look.into_iter().filter(|shard| node.seen(*shard, lease, now)).collect())
+}
+
+#[test]
+fn what_nobody_holds_in_two_looks_is_taken_in_and_kept_until_the_members_change() {
+    let mut node = Placement::new(2, 8);
+    let both = |until| {
+        let mut both = members(&[1, 2]);
+        both.iter_mut().for_each(|member| member.until = Timestamp(until));
+        both
+    };
+    node.roster(&both(100_000), Timestamp(0));
+    assert_eq!(look(&mut node, &free(), 0).1.len(), 4, "its own");
+    assert_eq!(node.next_due(), Some(Timestamp(STRAYS_LOOK_MS)));
+    let others = held_until(1, 1_000_000);
+    assert_eq!(look(&mut node, &others, STRAYS_LOOK_MS), (4, vec![]));
+    assert_eq!(look(&mut node, &free(), 2 * STRAYS_LOOK_MS), (4, vec![]), "it may be moving");
+    assert_eq!(look(&mut node, &others, 3 * STRAYS_LOOK_MS), (4, vec![]));
+    assert_eq!(look(&mut node, &free(), 4 * STRAYS_LOOK_MS), (4, vec![]));
+    let (_, taken) = look(&mut node, &free(), 5 * STRAYS_LOOK_MS);
+    assert_eq!((taken.len(), node.held().count()), (4, 8));
+    assert_eq!(node.steps(Timestamp(6 * STRAYS_LOOK_MS)), Steps::default(), "it keeps them");
+    node.roster(&members(&[1, 2, 3]), Timestamp(500));
+    assert_eq!(node.steps(Timestamp(500)).hand_over.len(), 1, "and gives them to who is new");
+}
+
+#[test]
+fn who_does_not_understand_a_shard_tries_it_again_after_a_while() {
+    let mut node = Placement::new(2, 8);
+    let mut both = members(&[1, 2]);
+    both.iter_mut().for_each(|member| member.until = Timestamp(u64::MAX));
+    node.roster(&both, Timestamp(0));
+    let own = look(&mut node, &free(), 0).1[0];
+    node.left_alone(own, Timestamp(1));
+    node.released(own, Timestamp(2));
+    assert_eq!(look(&mut node, &free(), 3), (0, vec![]), "whoever gives it back");
+    look(&mut node, &free(), STRAYS_LOOK_MS);
+    let stray = look(&mut node, &free(), 2 * STRAYS_LOOK_MS).1[0];
+    let began = 2 * STRAYS_LOOK_MS;
+    node.left_alone(stray, Timestamp(began));
+    let mut tried = BTreeMap::new();
+    for now in (began..began + 2 * LEFT_ALONE_MS).step_by(1_000) {
+        for shard in look(&mut node, &free(), now).1 {
+            tried.entry(shard).or_insert(now);
+        }
+    }
+    assert!(tried[&own] >= LEFT_ALONE_MS, "{tried:?}");
+    assert!((LEFT_ALONE_MS..).contains(&(tried[&stray] - began)), "{tried:?}");
+}
+
+#[test]
+fn a_node_alone_or_one_that_drains_takes_nothing_in() {
+    let mut alone = Placement::new(1, 8);
+    alone.roster(&members(&[1]), Timestamp(0));
+    claim_all(&mut alone, Timestamp(0));
+    assert_eq!(alone.next_due(), None);
+    let mut drains = Placement::new(2, 8);
+    drains.roster(&members(&[1, 2]), Timestamp(0));
+    drains.drain(Timestamp(0));
+    assert_eq!(look(&mut drains, &free(), STRAYS_LOOK_MS), (0, vec![]));
+}

@@ -5,6 +5,7 @@ use crate::allotment::{Answer, Card, Home, Message, Moved, Transfer};
 use crate::entry;
 use crate::id::{Arrival, Bucket, ShardId};
 use crate::inbox::Item;
+use crate::journey::Logged;
 use crate::ledger::{Account, Posting};
 use crate::money::Currency;
 use crate::time::Timestamp;
@@ -33,8 +34,18 @@ impl Shard {
                 newest != Some(hash)
             });
             if due {
-                let entry = entry::rate_card(&world.key, &id, &program.card_json());
-                let position = self.log(entry);
+                let card = program.card_json();
+                let internal = entry::rate_card_id(&id, &card);
+                if let Some(Logged { index: Some(index), .. }) =
+                    self.claim_adopted("rate_card", &internal)
+                {
+                    if let Some(home) = self.state.homes.get_mut(&id) {
+                        home.card_due = Some((hash, 0));
+                    }
+                    self.card_logged(&id, index);
+                    continue;
+                }
+                let position = self.log(entry::rate_card(&world.key, &id, &card));
                 self.log_waits.insert(position, Waiter::Card(id.clone()));
                 if let Some(home) = self.state.homes.get_mut(&id) {
                     home.card_due = Some((hash, position));

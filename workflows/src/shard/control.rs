@@ -8,6 +8,7 @@ use crate::inbox::Lane;
 use crate::journey::{EventKind, Journey, State, WithdrawnAt};
 use crate::submission::{Consent, Mark, Scope};
 use crate::time::Timestamp;
+use std::sync::Arc;
 
 /// Where a withdrawal's walk along a contributor's journeys goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +36,7 @@ impl Shard {
         position: Arrival,
     ) -> Result<(), TooManyGrants> {
         if let Some(resident) = self.contributors.get_mut(&key) {
-            resident.row.give(consent, position)?;
+            Arc::make_mut(&mut resident.row).give(consent, position)?;
             self.draft.contributors.insert(key);
             self.draft.touched = true;
         }
@@ -48,13 +49,11 @@ impl Shard {
         let Some(resident) = self.contributors.get_mut(&key) else {
             return Chain::Done;
         };
-        resident.row.withdraw(mark.clone());
+        Arc::make_mut(&mut resident.row).withdraw(mark.clone());
         let latest = resident.row.latest;
         self.draft.contributors.insert(key);
         self.draft.touched = true;
-        let mine = |moving: &&Moving| {
-            self.world.key.contributor(&moving.journey.submission.contributor) == key
-        };
+        let mine = |moving: &&Moving| moving.contributor == key;
         let mut arrivals: Vec<Arrival> =
             self.journeys.values().filter(mine).map(|moving| moving.journey.arrival).collect();
         arrivals.sort_unstable();
@@ -71,7 +70,7 @@ impl Shard {
             return;
         };
         let idle = idle || moving.journey.state != State::Moving || moving.proposal.is_some();
-        if idle && self.is_withdrawn(&moving.journey, now) {
+        if idle && self.is_withdrawn(&moving, now) {
             self.journeys.insert(arrival, moving);
             self.cancel_standing(arrival);
             if let Some(moving) = self.journeys.remove(&arrival) {
@@ -113,11 +112,14 @@ impl Shard {
             self.retain(key, crate::contributor::Contributor::default);
             let data_key = DataKey::blind(&self.world.key, journey.submission.id);
             let moving = Moving {
-                journey: Box::new(journey),
+                journey: Arc::new(journey),
+                contributor: key,
                 data_key,
                 stored: !ended,
                 in_inbox: false,
                 proposal: None,
+                cleared: false,
+                again: false,
             };
             self.leaving.insert(arrival, (self.seals, moving));
         }
@@ -165,7 +167,7 @@ impl Shard {
         if !self.is_broken(&moving.journey, mark) {
             return false;
         }
-        let journey = &mut moving.journey;
+        let journey = Arc::make_mut(&mut moving.journey);
         let scope = mark.scope.clone();
         journey.withdrawn = Some(WithdrawnAt { at: mark.at, scope, entry: None });
         journey.note(now, EventKind::Withdrawn);

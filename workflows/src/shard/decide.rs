@@ -5,13 +5,14 @@ use crate::contributor::{Contributor, Refusal};
 use crate::definition::Effect as StageEffect;
 use crate::entry;
 use crate::id::Arrival;
-use crate::journey::{Accepted, EventKind, Held, Journey, Logged, Reserved, State};
+use crate::journey::{Accepted, EventKind, Held, Logged, Reserved, State};
 use crate::ledger::{Account, Posting};
 use crate::limits;
 use crate::price::{Capped, price};
 use crate::request::{Cause, Failure, Reason, Request, Wait};
 use crate::teeth::{Tooth, bites};
 use crate::time::Timestamp;
+use std::sync::Arc;
 
 /// Why a request was not granted.
 pub(super) enum Denied {
@@ -27,7 +28,7 @@ pub(super) enum Denied {
 
 /// What one decision changes; written back only if every request is granted.
 pub(super) struct Trial {
-    pub(super) contributor: Contributor,
+    pub(super) contributor: Arc<Contributor>,
     pub(super) contributor_changed: bool,
     pub(super) postings: Vec<Posting>,
     pub(super) entry: Option<Vec<u8>>,
@@ -45,7 +46,7 @@ impl Shard {
             self.journeys.insert(arrival, moving);
             return;
         }
-        if self.is_withdrawn(&moving.journey, now) {
+        if self.is_withdrawn(&moving, now) {
             self.end(moving, State::Withdrawn, now);
             return;
         }
@@ -62,7 +63,7 @@ impl Shard {
             Proposal::After { outputs, requests, then } => {
                 match self.advance(&mut moving, &outputs, &requests, now) {
                     Ok(()) => {
-                        moving.journey.outputs.extend(outputs);
+                        Arc::make_mut(&mut moving.journey).outputs.extend(outputs);
                         self.journeys.insert(arrival, moving);
                         self.touch(arrival);
                         self.propose(arrival, *then, now, random);
@@ -74,7 +75,7 @@ impl Shard {
                 }
             }
             Proposal::Reject { stage, reason } => {
-                moving.journey.stage = stage;
+                Arc::make_mut(&mut moving.journey).stage = stage;
                 self.reject(moving, reason, now);
             }
             Proposal::Park { stage, wait, until, signal } => {
@@ -118,17 +119,17 @@ impl Shard {
 
     /// Whether what covered this journey was taken back before acceptance, and nothing else
     /// covers it. A journey that pinned a grant which was taken back pins another at acceptance.
-    pub(super) fn is_withdrawn(&self, journey: &Journey, now: Timestamp) -> bool {
+    pub(super) fn is_withdrawn(&self, moving: &Moving, now: Timestamp) -> bool {
+        let journey = &moving.journey;
+        if journey.accepted.is_some() || self.was_accepted(journey.submission.id) {
+            return false;
+        }
         let Some(program) = self.world.programs.get(&journey.submission.program) else {
             return false;
         };
-        let key = self.world.key.contributor(&journey.submission.contributor);
-        let Some(contributor) = self.contributor(key) else {
+        let Some(contributor) = self.contributor(moving.contributor) else {
             return false;
         };
-        if journey.accepted.is_some() {
-            return false;
-        }
         let covering = contributor.covering(program, &journey.submission, journey.arrival, now);
         match &journey.held {
             Some(held) => contributor.is_taken_back(&held.grant) && covering.is_err(),
@@ -150,9 +151,8 @@ impl Shard {
         if bytes.sum::<usize>() > limits::OUTPUTS_BYTES_MAX {
             return Err(Denied::Impossible("the outputs of all stages are too large together"));
         }
-        let submission = &moving.journey.submission;
-        let key = self.world.key.contributor(&submission.contributor);
-        let program = submission.program.clone();
+        let key = moving.contributor;
+        let program = moving.journey.submission.program.clone();
         let balance = self.state.allotments.get(&program).map_or(0, |a| a.balance);
         let mut trial = Trial {
             contributor: self.contributor(key).cloned().unwrap_or_default(),
@@ -165,15 +165,15 @@ impl Shard {
         let was_accepted = before.accepted.is_some();
         for (stage, request) in requests {
             let stage_before = moving.journey.stage;
-            moving.journey.stage = *stage;
+            Arc::make_mut(&mut moving.journey).stage = *stage;
             if let Err(denied) = self.grant(moving, &mut trial, request, now) {
                 moving.journey = before;
                 if matches!(denied, Denied::Reject(_)) {
-                    moving.journey.stage = *stage;
+                    Arc::make_mut(&mut moving.journey).stage = *stage;
                 }
                 return Err(denied);
             }
-            moving.journey.stage = stage_before;
+            Arc::make_mut(&mut moving.journey).stage = stage_before;
         }
         if let Some((currency, _)) = moving.journey.price {
             for posting in &trial.postings {
@@ -185,7 +185,7 @@ impl Shard {
         }
         if !was_accepted && moving.journey.accepted.is_some() {
             self.guard(key, moving);
-            self.chain(&mut trial.contributor, moving);
+            self.chain(Arc::make_mut(&mut trial.contributor), moving);
             trial.contributor_changed = true;
         }
         if trial.contributor_changed
@@ -195,28 +195,34 @@ impl Shard {
             self.draft.contributors.insert(key);
         }
         if let Some(entry) = trial.entry {
-            let position = self.log(entry);
-            self.place_entry(moving, position, was_accepted);
+            self.place_entry(moving, entry, was_accepted);
         }
         Ok(())
     }
 
-    fn place_entry(&mut self, moving: &mut Moving, position: u64, was_accepted: bool) {
-        let logged = Logged { position, index: None };
-        let journey = &mut moving.journey;
+    fn place_entry(&mut self, moving: &mut Moving, entry: Vec<u8>, was_accepted: bool) {
+        let journey = Arc::make_mut(&mut moving.journey);
+        let stands = match journey.payouts.last().filter(|_| was_accepted) {
+            Some(payout) => self.claim_adopted(entry::PAYOUT, &payout.id),
+            None => self.claim_adopted("contribution", &journey.submission.id.to_string()),
+        };
+        let logged = stands.unwrap_or_else(|| Logged { position: self.log(entry), index: None });
         if was_accepted {
             if let Some(payout) = journey.payouts.last_mut() {
                 payout.entry = Some(logged);
             }
         } else if let Some(accepted) = &mut journey.accepted {
             accepted.entry = logged;
-            self.log_waits.insert(position, Waiter::Journey(journey.arrival));
+            if logged.index.is_none() {
+                self.log_waits.insert(logged.position, Waiter::Journey(journey.arrival));
+            }
         }
     }
 
     pub(super) fn chain(&self, contributor: &mut Contributor, moving: &mut Moving) {
-        if !std::mem::replace(&mut moving.journey.chained, true) {
-            moving.journey.previous = contributor.latest.replace(moving.journey.arrival);
+        let journey = Arc::make_mut(&mut moving.journey);
+        if !std::mem::replace(&mut journey.chained, true) {
+            journey.previous = contributor.latest.replace(journey.arrival);
         }
     }
 
@@ -231,7 +237,7 @@ impl Shard {
             Request::Hold => self.grant_hold(moving, trial, now),
             Request::Count { counter, limit } => {
                 trial.contributor_changed = true;
-                let counted = trial.contributor.count(counter, *limit);
+                let counted = Arc::make_mut(&mut trial.contributor).count(counter, *limit);
                 counted.then_some(()).ok_or(Denied::Reject(Reason::known("cap_reached")))
             }
             // The content index answered before the proposal: it spans shards.
@@ -246,13 +252,20 @@ impl Shard {
     }
 
     fn grant_hold(&self, moving: &mut Moving, trial: &Trial, now: Timestamp) -> Result<(), Denied> {
-        let journey = &mut moving.journey;
+        let again = self.was_accepted(moving.journey.submission.id);
+        moving.again |= again;
+        let journey = Arc::make_mut(&mut moving.journey);
         if journey.accepted.is_some() {
             return Ok(());
         }
         let program = self.program(&journey.submission.program)?;
         let covering =
             trial.contributor.covering(program, &journey.submission, journey.arrival, now);
+        // Consent held when it was accepted. What was taken back since follows as a withdrawal.
+        let covering = match covering {
+            Err(_) if again => trial.contributor.newest(&program.id).ok_or(Refusal::NoGrant),
+            covering => covering,
+        };
         let grant = covering.map_err(|refusal| match refusal {
             Refusal::WithdrawnSince => Denied::Withdrawn,
             other => Denied::Reject(refusal_reason(other)),
@@ -273,7 +286,7 @@ impl Shard {
         score: u16,
         now: Timestamp,
     ) -> Result<(), Denied> {
-        let journey = &mut moving.journey;
+        let journey = Arc::make_mut(&mut moving.journey);
         if journey.price.is_some() {
             return Err(Denied::Impossible("reserved twice"));
         }
@@ -287,7 +300,11 @@ impl Shard {
         let day = now.day(program.utc_offset_minutes);
         let earned = trial.contributor.earned(&name, day);
         let day_left = program.day_cap_micro.map(|cap| cap.saturating_sub(earned));
-        let price = price(program, task, units, score, day_left);
+        let logged = self.logged_price(journey, task.rate_micro);
+        let (price, logged_card) = match logged {
+            Some((price, card)) => (price, Some(card)),
+            None => (price(program, task, units, score, day_left), None),
+        };
         if price.micro == 0 && price.capped == Capped::Day {
             return Err(Denied::Reject(Reason::known("cap_reached")));
         }
@@ -298,10 +315,10 @@ impl Shard {
             trial.allotment -= price.micro;
         }
         if let Some(day) = day {
-            trial.contributor.count_day(&name, day, price.micro);
+            Arc::make_mut(&mut trial.contributor).count_day(&name, day, price.micro);
             trial.contributor_changed = true;
         }
-        journey.reserved = Some(Reserved { card, day });
+        journey.reserved = Some(Reserved { card: logged_card.unwrap_or(card), day });
         trial.postings.push(journey.post(Account::Allotment, Account::Reserved, price.micro));
         journey.price = Some((currency, price));
         Ok(())
@@ -335,16 +352,22 @@ impl Shard {
         now: Timestamp,
     ) -> Result<(), Denied> {
         let held = moving.journey.held.as_ref();
-        if held.is_some_and(|held| trial.contributor.is_taken_back(&held.grant)) {
+        let again = self.was_accepted(moving.journey.submission.id);
+        moving.again |= again;
+        if !again && held.is_some_and(|held| trial.contributor.is_taken_back(&held.grant)) {
             self.grant_hold(moving, trial, now)?;
         }
-        let journey = &mut moving.journey;
+        let journey = Arc::make_mut(&mut moving.journey);
         let (Some(held), Some((currency, price)), Some(reserved), None) =
             (&journey.held, &journey.price, &journey.reserved, &journey.accepted)
         else {
             return Err(Denied::Impossible("logged without a held grant and a reserved price"));
         };
         let (micro, card) = (price.micro, reserved.card);
+        let logged = self.logged_price(journey, price.rate_micro);
+        if logged.is_some_and(|logged| logged != (price.clone(), card)) {
+            return Err(Denied::Impossible("the log has it at another price"));
+        }
         let entry = entry::Contribution {
             submission: &journey.submission,
             grant: &held.grant,
@@ -381,7 +404,7 @@ impl Shard {
         now: Timestamp,
     ) {
         let arrival = moving.journey.arrival;
-        let journey = &mut moving.journey;
+        let journey = Arc::make_mut(&mut moving.journey);
         journey.stage = next.saturating_sub(1);
         let said = [EventKind::Accepted, EventKind::Paid];
         let last = journey.timeline.last();
@@ -407,7 +430,13 @@ impl Shard {
         let due = definition.map(|definition| definition.stage(moving.journey.stage));
         let keyed = due.map(|stage| stage.map(|s| s.signature.effect == StageEffect::Keyed));
         match keyed {
-            Some(None | Some(true)) if moving.journey.waits_for_log() => {}
+            Some(Some(true)) if moving.journey.waits_for_log() => {
+                self.release_payout(&mut moving, now);
+                let open = self.state.outbox_next - self.draft.entries.len() as u64;
+                let entry = moving.journey.accepted.as_ref().map(|accepted| accepted.entry);
+                moving.cleared = entry.is_some_and(|entry| entry.position >= open);
+            }
+            Some(None) if moving.journey.waits_for_log() => {}
             Some(None) => return self.end(moving, State::Settled, now),
             Some(Some(true)) => {
                 self.release_payout(&mut moving, now);

@@ -5,9 +5,11 @@ use crate::codec::{self, encode};
 use crate::commit::SequencedRow;
 use crate::definition::Effect as StageEffect;
 use crate::entry;
-use crate::id::Arrival;
+use crate::id::{Arrival, ContributionId};
 use crate::journey::{Journey, Logged, State};
+use crate::submission::Scope;
 use crate::time::Timestamp;
+use std::sync::Arc;
 
 impl Shard {
     /// The outbox row that begins at `from` stands at these indices.
@@ -19,7 +21,7 @@ impl Shard {
     ) -> Result<(), codec::Error> {
         self.draft.commit.outbox_remove.push(from);
         self.draft.commit.sequenced_put.push((from, encode(&SequencedRow::pack(indices))?));
-        self.draft.touched = true;
+        self.draft.lazy = true;
         for (nth, index) in indices.iter().enumerate() {
             match self.log_waits.remove(&(from + nth as u64)) {
                 Some(Waiter::Journey(arrival)) => self.logged(arrival, *index, now),
@@ -33,23 +35,32 @@ impl Shard {
         Ok(())
     }
 
-    /// The index of a journey's entry is known: it rides with the next commit, and a keyed stage
-    /// that waited for it starts after that commit.
+    /// The index of a journey's entry is known: it rides with the next commit. A keyed stage that
+    /// waited for nothing else starts at once: the index stands in the log, and all the rest was
+    /// committed with the entry.
     fn logged(&mut self, arrival: Arrival, index: u64, now: Timestamp) {
         let leaving = self.leaving.remove(&arrival).map(|(_, moving)| moving);
         let Some(mut moving) = self.journeys.remove(&arrival).or(leaving) else {
             return;
         };
-        if let Some(accepted) = &mut moving.journey.accepted {
+        let journey = Arc::make_mut(&mut moving.journey);
+        if let Some(accepted) = &mut journey.accepted {
             accepted.entry.index = Some(index);
         }
-        self.log_withdrawal(&mut moving.journey);
+        self.log_withdrawal(journey);
         let definition = self.world.workflows.get(&moving.journey.workflow);
         let due = definition.and_then(|definition| definition.stage(moving.journey.stage));
         let waited = due.is_none_or(|stage| stage.signature.effect == StageEffect::Keyed);
         let moves = moving.journey.state == State::Moving;
+        let cleared = std::mem::take(&mut moving.cleared);
+        let ready = moves && waited && cleared && !Self::release_again(&mut moving, now);
         self.journeys.insert(arrival, moving);
-        self.touch(arrival);
+        self.draft.journeys.insert(arrival);
+        if ready {
+            self.ready.push(arrival);
+            return;
+        }
+        self.draft.touched = true;
         if waited && moves {
             self.go(arrival, now);
         }
@@ -62,10 +73,22 @@ impl Shard {
             return;
         };
         if withdrawn.entry.is_none() {
-            let scope = withdrawn.scope.as_str();
-            let entry = entry::withdrawal(&self.world.key, journey.submission.id, index, scope);
-            withdrawn.entry = Some(Logged { position: self.log(entry), index: None });
+            let id = journey.submission.id;
+            withdrawn.entry = Some(self.withdrawal_entry(id, index, &withdrawn.scope));
         }
+    }
+
+    /// Logs that the contribution whose entry stands at `index` was withdrawn, unless the log has
+    /// that already.
+    pub(super) fn withdrawal_entry(
+        &mut self,
+        id: ContributionId,
+        index: u64,
+        scope: &Scope,
+    ) -> Logged {
+        let entry = entry::withdrawal(&self.world.key, id, index, scope.as_str());
+        let stands = self.claim_adopted("withdrawal", &id.to_string());
+        stands.unwrap_or_else(|| Logged { position: self.log(entry), index: None })
     }
 
     /// A journey that was moving when memory was lost goes on from its row.

@@ -10,6 +10,7 @@ use crate::inbox::Lane;
 use crate::journey::{Journey, State};
 use crate::submission::Submission;
 use crate::teeth::{Tooth, bites};
+use std::sync::Arc;
 
 impl Shard {
     /// Journeys that move.
@@ -20,10 +21,20 @@ impl Shard {
     /// One journey in memory: it moves, or it stands or ended with a seal that may not be durable
     /// yet. What the store has of it may be older.
     pub fn journey(&self, arrival: Arrival) -> Option<&Journey> {
+        self.known(arrival).map(|moving| &*moving.journey)
+    }
+
+    /// The same, shared, with its contributor's row.
+    pub fn standing(&self, arrival: Arrival) -> Option<(Arc<Journey>, Arc<Contributor>)> {
+        let moving = self.known(arrival)?;
+        let contributor = self.contributor(moving.contributor).cloned().unwrap_or_default();
+        Some((moving.journey.clone(), contributor))
+    }
+
+    fn known(&self, arrival: Arrival) -> Option<&Moving> {
         let leaving = || self.leaving.get(&arrival).map(|(_, moving)| moving);
         let ended = || self.draft.ended.iter().find(|moving| moving.journey.arrival == arrival);
-        let moving = self.journeys.get(&arrival).or_else(leaving).or_else(ended);
-        moving.map(|moving| &*moving.journey)
+        self.journeys.get(&arrival).or_else(leaving).or_else(ended)
     }
 
     /// Every journey that moves; whether it is still an item of the inbox, and whether it waits
@@ -35,7 +46,7 @@ impl Shard {
 
     /// Brings a contributor's row into memory, or counts one more user of it.
     pub fn retain(&mut self, key: ContributorKey, row: impl FnOnce() -> Contributor) {
-        let fresh = || Resident { row: row(), users: 0, changed: 0 };
+        let fresh = || Resident { row: Arc::new(row()), users: 0, changed: 0 };
         self.contributors.entry(key).or_insert_with(fresh).users += 1;
     }
 
@@ -69,12 +80,23 @@ impl Shard {
     }
 
     /// A contributor's row in memory.
-    pub fn contributor(&self, key: ContributorKey) -> Option<&Contributor> {
+    pub fn contributor(&self, key: ContributorKey) -> Option<&Arc<Contributor>> {
         self.contributors.get(&key).map(|resident| &resident.row)
     }
 
+    /// Whether a commit that was lost had accepted a journey: a rail may know of it.
+    pub fn is_again(&self, arrival: Arrival) -> bool {
+        self.journeys.get(&arrival).is_some_and(|moving| moving.again)
+    }
+
     /// Lets an inbox item in as a new journey. Its contributor must be retained for it.
-    pub fn admit(&mut self, arrival: Arrival, submission: Submission, data_key: DataKey) {
+    pub fn admit(
+        &mut self,
+        arrival: Arrival,
+        contributor: ContributorKey,
+        submission: Submission,
+        data_key: DataKey,
+    ) {
         let workflow = self.pin(&submission);
         let mut journey = Journey::begin(arrival, submission, workflow);
         // Time in the queue is not the first stage's.
@@ -84,11 +106,14 @@ impl Shard {
             self.draft.commit.inbox_remove.push((Lane::Intake, arrival));
         }
         let moving = Moving {
-            journey: Box::new(journey),
+            journey: Arc::new(journey),
+            contributor,
             data_key,
             stored: false,
             in_inbox: !early,
             proposal: None,
+            cleared: false,
+            again: false,
         };
         self.journeys.insert(arrival, moving);
     }
@@ -102,7 +127,7 @@ impl Shard {
         }
     }
 
-    fn insert_row(&mut self, mut journey: Journey, data_key: DataKey) {
+    fn insert_row(&mut self, mut journey: Journey, contributor: ContributorKey, data_key: DataKey) {
         let arrival = journey.arrival;
         if journey.workflow == WorkflowRef::none() {
             // It has not begun; by now its program may be known.
@@ -118,11 +143,14 @@ impl Shard {
             }
         }
         let moving = Moving {
-            journey: Box::new(journey),
+            journey: Arc::new(journey),
+            contributor,
             data_key,
             stored: true,
             in_inbox: false,
             proposal: None,
+            cleared: false,
+            again: false,
         };
         self.journeys.insert(arrival, moving);
     }
@@ -136,7 +164,7 @@ impl Shard {
         match known {
             Some(true) => return false,
             Some(false) => self.release(key),
-            None => self.insert_row(journey, data_key),
+            None => self.insert_row(journey, key, data_key),
         }
         if let Some((_, moving)) = self.leaving.remove(&arrival) {
             self.journeys.insert(arrival, moving);
@@ -151,6 +179,6 @@ impl Shard {
     }
 
     fn release_of(&mut self, moving: &Moving) {
-        self.release(self.world.key.contributor(&moving.journey.submission.contributor));
+        self.release(moving.contributor);
     }
 }

@@ -9,11 +9,12 @@ use crate::limits;
 use crate::money::whole_units;
 use crate::request::{Cause, PayoutVerdict};
 use crate::time::Timestamp;
+use std::sync::Arc;
 
 impl Shard {
     /// Fixes the payout: whole minor units, the rest is carried. Once fixed it stays.
     pub(super) fn grant_pay(&self, moving: &mut Moving, trial: &mut Trial) -> Result<(), Denied> {
-        let journey = &mut moving.journey;
+        let journey = Arc::make_mut(&mut moving.journey);
         let (Some(_), Some((currency, price))) = (&journey.accepted, &journey.price) else {
             return Err(Denied::Impossible("paid without acceptance"));
         };
@@ -26,7 +27,7 @@ impl Shard {
         trial.postings.push(journey.post(Account::Payable, Account::Carry, micro));
         let paid = whole.minor * currency.minor_micro();
         if old_carry != whole.carry {
-            trial.contributor.set_carry(currency, whole.carry);
+            Arc::make_mut(&mut trial.contributor).set_carry(currency, whole.carry);
             trial.contributor_changed = true;
         }
         if whole.minor > 0 {
@@ -53,7 +54,7 @@ impl Shard {
         rail: &str,
         now: Timestamp,
     ) -> Result<(), Denied> {
-        let journey = &mut moving.journey;
+        let journey = Arc::make_mut(&mut moving.journey);
         let of = journey.accepted.as_ref().and_then(|accepted| accepted.entry.index);
         let currency = journey.price.as_ref().map(|(currency, _)| *currency);
         let payout = journey.payouts.last_mut();
@@ -104,13 +105,9 @@ impl Shard {
 
     /// The fixed payout is about to be handed to a rail.
     pub(super) fn release_payout(&mut self, moving: &mut Moving, now: Timestamp) {
-        let journey = &mut moving.journey;
-        let Some((currency, _)) = journey.price else {
-            return;
-        };
-        let Some(payout) = journey.payouts.last_mut() else {
-            return;
-        };
+        let journey = Arc::make_mut(&mut moving.journey);
+        let Some((currency, _)) = journey.price else { return };
+        let Some(payout) = journey.payouts.last_mut() else { return };
         if payout.state != PayoutState::Fixed {
             return;
         }
@@ -122,6 +119,19 @@ impl Shard {
         journey.note(now, EventKind::Released);
     }
 
+    /// The log took long over a payout that was released and never handed over: the time for which
+    /// the rail knows its key counts from now. True if that has to be committed first.
+    pub(super) fn release_again(moving: &mut Moving, now: Timestamp) -> bool {
+        let sent = moving.journey.payouts.last().and_then(|payout| payout.sent);
+        if sent.is_none_or(|sent| sent.plus_ms(limits::RELEASED_STALE_MS) > now) {
+            return false;
+        }
+        if let Some(payout) = Arc::make_mut(&mut moving.journey).payouts.last_mut() {
+            payout.sent = Some(now);
+        }
+        true
+    }
+
     /// The rail's final word was not "paid".
     pub(super) fn payout_failed(
         &mut self,
@@ -129,7 +139,7 @@ impl Shard {
         verdict: &PayoutVerdict,
         now: Timestamp,
     ) {
-        let journey = &mut moving.journey;
+        let journey = Arc::make_mut(&mut moving.journey);
         let Some((currency, _)) = journey.price else {
             return self.stray(moving, now);
         };

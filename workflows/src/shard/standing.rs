@@ -10,14 +10,16 @@ use crate::limits;
 use crate::policy::{Exhausted, Policy};
 use crate::request::{Cause, Reason, Wait};
 use crate::time::Timestamp;
+use std::sync::Arc;
 
 impl Shard {
     /// Notes which stage the journey is at; a new stage starts with no attempts.
     pub(super) fn enter(&self, moving: &mut Moving, stage: u8, now: Timestamp) {
         if moving.journey.stage != stage {
-            moving.journey.stage = stage;
-            moving.journey.attempts = 0;
-            moving.journey.since = now;
+            let journey = Arc::make_mut(&mut moving.journey);
+            journey.stage = stage;
+            journey.attempts = 0;
+            journey.since = now;
         }
     }
 
@@ -38,7 +40,7 @@ impl Shard {
         random: u64,
     ) {
         let policy = self.policy(&moving.journey);
-        let journey = &mut moving.journey;
+        let journey = Arc::make_mut(&mut moving.journey);
         journey.attempts = journey.attempts.saturating_add(1);
         journey.failed_attempts = journey.failed_attempts.saturating_add(1);
         let spent = now.0.saturating_sub(journey.since.0);
@@ -78,8 +80,9 @@ impl Shard {
             self.effect(Effect::Run { arrival });
             return;
         }
-        moving.journey.note(now, EventKind::Parked(wait));
-        moving.journey.state = State::Parked { wait, until, signal };
+        let journey = Arc::make_mut(&mut moving.journey);
+        journey.note(now, EventKind::Parked(wait));
+        journey.state = State::Parked { wait, until, signal };
         if let Some(due) = until {
             if self.draft.journeys.contains(&arrival) {
                 self.draft.commit.timers_remove.retain(|gone| *gone != (due, arrival));
@@ -96,17 +99,18 @@ impl Shard {
         detail: String,
         now: Timestamp,
     ) {
-        moving.journey.note(now, EventKind::Paused(cause));
-        moving.journey.state = State::Paused { cause, detail: cut(detail) };
+        let journey = Arc::make_mut(&mut moving.journey);
+        journey.note(now, EventKind::Paused(cause));
+        journey.state = State::Paused { cause, detail: cut(detail) };
         self.stand(moving, None);
     }
 
     fn stand(&mut self, mut moving: Moving, until: Option<Timestamp>) {
         let arrival = moving.journey.arrival;
-        let key = self.world.key.contributor(&moving.journey.submission.contributor);
+        let key = moving.contributor;
         if !moving.journey.chained {
             let mut row = self.contributor(key).cloned().unwrap_or_default();
-            self.chain(&mut row, &mut moving);
+            self.chain(Arc::make_mut(&mut row), &mut moving);
             if let Some(resident) = self.contributors.get_mut(&key) {
                 resident.row = row;
                 self.draft.contributors.insert(key);
@@ -123,18 +127,18 @@ impl Shard {
         let arrival = moving.journey.arrival;
         self.unsay(arrival);
         self.draft.journeys.remove(&arrival);
-        let journey = &mut moving.journey;
+        let journey = Arc::make_mut(&mut moving.journey);
         if journey.accepted.is_none()
             && let Some((currency, price)) = journey.price.take()
         {
             let posting = journey.post(Account::Reserved, Account::Allotment, price.micro);
             self.state.ledger.post(currency, posting);
             let program = journey.submission.program.clone();
-            let key = self.world.key.contributor(&journey.submission.contributor);
+            let key = moving.contributor;
             if let Some(day) = journey.reserved.take().and_then(|reserved| reserved.day)
                 && let Some(resident) = self.contributors.get_mut(&key)
             {
-                resident.row.uncount_day(&program, day, price.micro);
+                Arc::make_mut(&mut resident.row).uncount_day(&program, day, price.micro);
                 self.draft.contributors.insert(key);
             }
             self.state.allotments.entry(program).or_default().balance += price.micro;
@@ -196,7 +200,7 @@ impl Shard {
         let Some(moving) = self.journeys.get_mut(&arrival) else {
             return false;
         };
-        let journey = &mut moving.journey;
+        let journey = Arc::make_mut(&mut moving.journey);
         if !matches!(journey.state, State::Parked { wait: Wait::Backoff | Wait::Circuit, .. }) {
             // A wait that a stage or a person wished for is none of the stage's own time.
             journey.since = now;
@@ -279,8 +283,9 @@ impl Shard {
         let Some(mut moving) = self.journeys.remove(&arrival) else {
             return false;
         };
-        moving.journey.attempts = 0;
-        self.fresh_payout(&mut moving.journey);
+        let journey = Arc::make_mut(&mut moving.journey);
+        journey.attempts = 0;
+        self.fresh_payout(journey);
         self.journeys.insert(arrival, moving);
         self.go_on(arrival, EventKind::Retried, now)
     }
@@ -303,7 +308,7 @@ impl Shard {
             return false;
         }
         if let Some(moving) = self.journeys.get_mut(&arrival) {
-            let signals = &mut moving.journey.signals;
+            let signals = &mut Arc::make_mut(&mut moving.journey).signals;
             if signals.len() < limits::SIGNALS_MAX && !signals.iter().any(|known| known == name) {
                 signals.push(name.to_owned());
             }

@@ -1,6 +1,7 @@
 //! Stories of shards, told with commits and effects. The town plays everything around them.
 
 mod acceptance;
+mod adoption;
 mod breach;
 mod budget;
 mod check;

@@ -27,7 +27,7 @@ pub enum Operation {
     Commit,
     /// `ShardStore::load`
     Load,
-    /// `ShardStore::inbox`
+    /// `ShardStore::inbox` and `ShardStore::fetch`
     Inbox,
     /// `ShardStore::inbox_items`
     InboxItems,

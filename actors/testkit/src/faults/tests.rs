@@ -1,5 +1,6 @@
 use super::*;
 use crate::memory_store::{MemoryStore, Shape};
+use gristmill_actors::ports::Reads;
 use std::task::{Context, Poll, Waker};
 
 const SHARD: ShardId = ShardId(0);
@@ -86,6 +87,7 @@ async fn a_late_submit_is_known_by_its_identity() {
         item: b"x".to_vec(),
         identity: Some(([1; 16], [2; 16])),
         mark: None,
+        reads: Reads::default(),
     };
     faults.at(Operation::Submit, 1, Fault::AppliedLate(1));
     assert!(is_ambiguous(&store.submit(vec![item.clone()]).await));

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 
 use gristmill_actors::ports::{
-    Committed, Intake, Loaded, Renewed, StoreError, StoredContributor, StoredJourney, Submitted,
+    Committed, Fetch, Intake, Lanes, Loaded, Reads, Renewed, StoreError, StoredContributor,
+    StoredJourney, Submitted,
 };
 use gristmill_workflows::commit::{Commit, Guard, Place};
 use gristmill_workflows::id::{Arrival, ContributorKey, ShardId};
@@ -33,6 +34,10 @@ pub struct ShardRows {
     pub control: BTreeMap<Arrival, Vec<u8>>,
     /// Intake lane.
     pub intake: BTreeMap<Arrival, Vec<u8>>,
+    /// Intake items that were noted as let in.
+    pub noted: BTreeSet<Arrival>,
+    /// What the reader of an inbox item needs with it.
+    pub reads: BTreeMap<Arrival, Reads>,
     /// Journeys that are not terminal.
     pub active: BTreeMap<Arrival, Vec<u8>>,
     /// Terminal journeys.
@@ -103,6 +108,7 @@ impl ShardRows {
             self.marks.entry(contributor).or_default().push(mark);
         }
         self.lane_mut(intake.lane).insert(arrival, intake.item);
+        self.reads.insert(arrival, intake.reads);
         Submitted::Accepted(arrival)
     }
 
@@ -137,6 +143,8 @@ impl ShardRows {
     fn apply(&mut self, commit: &Commit) {
         for (lane, arrival) in &commit.inbox_remove {
             self.lane_mut(*lane).remove(arrival);
+            self.reads.remove(arrival);
+            self.noted.remove(arrival);
         }
         for timer in &commit.timers_remove {
             self.timers.remove(timer);
@@ -178,7 +186,27 @@ impl ShardRows {
             admitted: self.admitted.clone(),
             outbox: self.outbox.iter().map(|(from, row)| (*from, row.clone())).collect(),
             erasures: self.erasures.iter().copied().collect(),
+            noted: self.noted.iter().copied().collect(),
         }
+    }
+
+    pub(super) fn fetch(&mut self, shard: ShardId, fetch: Fetch) -> Result<Lanes, StoreError> {
+        if (self.lease.owner, self.lease.epoch) != (fetch.owner, fetch.epoch) {
+            return Err(StoreError::Fenced { shard });
+        }
+        let (after, limit) = fetch.control;
+        let control = page(&self.control, after, limit);
+        let (after, room) = fetch.intake;
+        let room = if control.len() == limit { 0 } else { room };
+        let intake = page(&self.intake, after, room);
+        if fetch.notes {
+            self.noted.extend(intake.iter().map(|(arrival, _)| *arrival));
+        }
+        let read = control.iter().chain(&intake).filter_map(|(at, _)| self.reads.get(at));
+        let keys: BTreeSet<ContributorKey> = read.filter_map(|reads| reads.contributor).collect();
+        let contributors = keys.into_iter().map(|key| (key, self.contributor(key))).collect();
+        let (noted, arrived) = (fetch.notes, Some(self.arrived));
+        Ok(Lanes { control, intake, noted, arrived, contributors, data_keys: Vec::new() })
     }
 
     pub(super) fn inbox(

@@ -9,7 +9,7 @@ use super::plan::Plan;
 use super::town::{Behaviour, MEDIA, PLAIN, terms};
 use super::wire::Wire;
 use gristmill_actors::ports::{
-    ContentIndex, Intake, KeyStore, MediaStore, ShardStore, StoreError, Submitted,
+    ContentIndex, Intake, KeyStore, MediaStore, Reads, ShardStore, StoreError, Submitted,
 };
 use gristmill_workflows::codec::encode;
 use gristmill_workflows::id::{Arrival, ContributionId, ShardId};
@@ -291,7 +291,9 @@ async fn put(
 ) -> Result<Submitted, Again> {
     let lane = item.lane();
     let item = encode(&item).map_err(|_| Again::Refused)?;
-    let answers = wire.submit(vec![Intake { shard, lane, item, identity, mark }]).await?;
+    let answers = wire
+        .submit(vec![Intake { shard, lane, item, identity, mark, reads: Reads::default() }])
+        .await?;
     wire.sim.grew(shard);
     answers.into_iter().next().ok_or(Again::Later)
 }

@@ -119,6 +119,7 @@ impl Fleet {
             keys: outside.clone(),
             media: outside.clone(),
             clock: clock.clone(),
+            readers: None,
         };
         let payouts: PayoutSlot = Arc::new(OnceLock::new());
         let measurer = Arc::new(ModelMeasurer(wire.clone()));
@@ -146,12 +147,26 @@ impl Fleet {
         let (owner, window) = (process.owner, sim.plan.window);
         let place = (sim.plan.lease_ms > 0).then(|| Place {
             members: Arc::new(wire.clone()),
+            register: Arc::new(sim.register.clone()),
             name: process.name.clone(),
             address: String::new(),
         });
         let rail = RailWire { wire, rail: sim.rail.clone() };
         let pauses = Arc::new(Pauses::new(self.paused.clone(), self.ever_paused));
-        let parts = Parts { world, registry, ports, log, payouts, owner, window, pauses, place };
+        let parts = Parts {
+            world,
+            registry,
+            ports,
+            log,
+            payouts,
+            owner,
+            window,
+            retention: Some(sim.plan.retention_ms)
+                .filter(|kept| *kept > 0)
+                .map(Duration::from_millis),
+            pauses,
+            place,
+        };
         let node = Node::start(parts, Arc::new(rail)).await?;
         Ok(Running { process, node, clock })
     }

@@ -83,6 +83,8 @@ pub(super) struct Plan {
     pub(super) commands: u64,
     pub(super) budget_items: u64,
     pub(super) lost_notices: u64,
+    /// How long finished journeys are kept; 0: for ever.
+    pub(super) retention_ms: u64,
     /// What happens when, in milliseconds from the start, in order.
     pub(super) blows: Vec<(u64, Blow)>,
 }
@@ -136,6 +138,7 @@ impl Plan {
             commands: if chance.hits(6_000) { chance.between(1, 12) } else { 0 },
             budget_items: chance.between(contributions / 4, contributions * 3),
             lost_notices: some(&chance, 5_000, 500, 8_000),
+            retention_ms: retention(seed),
             blows: Vec::new(),
         };
         if plan.lease_ms > 0 {
@@ -161,6 +164,13 @@ impl Plan {
         }
         plan
     }
+}
+
+/// Drawn apart, so that a seed stays what it was otherwise.
+fn retention(seed: u64) -> u64 {
+    let chance = Chance::new(seed, 5);
+    let drawn = *chance.one(&[1, 1_000, 15_000]).unwrap_or(&1_000);
+    if chance.hits(2_500) { drawn } else { 0 }
 }
 
 fn blows(chance: &Chance, faults_ms: u64) -> Vec<(u64, Blow)> {

@@ -2,8 +2,8 @@
 
 use super::wire::{Apply, Wire, at_once};
 use gristmill_actors::ports::{
-    Claimed, Committed, ContentIndex, Intake, Known, Loaded, Membership, Notice, Numbered, Renewed,
-    Roster, ShardStore, StoreError, StoredContributor, StoredJourney, Submitted,
+    Claimed, Committed, ContentIndex, Fetch, Intake, Known, Lanes, Loaded, Membership, Notice,
+    Numbered, Renewed, Roster, ShardStore, StoreError, StoredContributor, StoredJourney, Submitted,
 };
 use gristmill_actors::rail::BoxFuture;
 use gristmill_workflows::commit::{Commit, Place};
@@ -129,6 +129,12 @@ impl ShardStore for Wire {
     fn load(&self, shard: ShardId) -> BoxFuture<'_, Result<Loaded, StoreError>> {
         let store = self.sim.store.clone();
         self.reads("load", move || Box::pin(async move { store.load(shard).await }))
+    }
+
+    fn fetch(&self, shard: ShardId, fetch: Fetch) -> BoxFuture<'_, Result<Lanes, StoreError>> {
+        let store = self.sim.store.clone();
+        let apply: Apply<Lanes> = Arc::new(move || at_once(store.fetch(shard, fetch)));
+        Box::pin(async move { self.write("fetch", Some(shard), apply).await })
     }
 
     fn inbox(

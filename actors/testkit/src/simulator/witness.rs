@@ -20,6 +20,7 @@ use gristmill_workflows::limits::UNCLEAN_ENDS_MAX;
 use gristmill_workflows::program::Program;
 use gristmill_workflows::sequencer::Sequenced;
 use gristmill_workflows::submission::{Mark, Scope};
+use gristmill_workflows::tombstone::{Finished, Tombstone};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -164,11 +165,15 @@ impl Witness {
         }
         self.lock().outbox.extend(from);
         for (arrival, place, _, row) in &commit.journeys {
+            let old = before.journeys.get(arrival);
+            if let Ok(Finished::Expired(tombstone)) = Finished::read(row) {
+                judge_tombstone(shard, old, &tombstone, journal);
+                continue;
+            }
             let Ok(new) = decode::<Journey>(row) else {
                 journal.breach(format!("I1: journey {arrival} of shard {shard} does not decode"));
                 continue;
             };
-            let old = before.journeys.get(arrival);
             let marks = before.marks.iter().find(|(other, _)| other == arrival);
             self.judge_journey(shard, old, &new, marks.map_or(&[][..], |(_, m)| m), journal);
             journal.note(format_args!(
@@ -385,6 +390,31 @@ impl Witness {
     /// Every checkpoint that was ever shown.
     pub(super) fn published(&self) -> Vec<Published> {
         self.lock().published.clone()
+    }
+}
+
+/// Only what ended expires, and as what it ended.
+fn judge_tombstone(
+    shard: ShardId,
+    old: Option<&Journey>,
+    tombstone: &Tombstone,
+    journal: &Journal,
+) {
+    let id = tombstone.id;
+    match old {
+        // It was one before, and a withdrawal reached it.
+        None => journal.transition("journey: a tombstone is withdrawn".to_owned()),
+        Some(old) if old.state == tombstone.state && old.state.is_terminal() => {
+            journal.transition(format!("journey: {} -> expired", word(&old.state)));
+        }
+        Some(old) => {
+            let was = word(&old.state);
+            journal.breach(format!("I1: {id} of shard {shard} was {was} and expired as another"));
+        }
+    }
+    let accepted = old.is_some_and(|old| old.accepted.is_some());
+    if accepted && tombstone.accepted.is_none() {
+        journal.breach(format!("I1: {id} was accepted, and its tombstone says otherwise"));
     }
 }
 

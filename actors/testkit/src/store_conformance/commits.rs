@@ -89,6 +89,33 @@ pub(super) async fn a_finished_journey_is_no_longer_active<S: ShardStore>(store:
     assert_eq!(journey(&store, 4).await, Some(stored));
 }
 
+/// Expiry: many finished rows are replaced by shorter ones in one commit, each found and listed in
+/// its place, while identities stand; the same commit again changes nothing.
+pub(super) async fn a_finished_row_makes_way_for_a_tombstone<S: ShardStore>(store: S) {
+    let first = accept(&store, known(b"i", 1, 1)).await;
+    let mut owner = Owner::claim(&store, SHARD, 1).await;
+    let numbers = first..first + 300;
+    let rows = |row: &str| Commit {
+        journeys: numbers.clone().map(|n| (n, Place::Finished, false, bytes(row))).collect(),
+        ..commit("s")
+    };
+    let mut whole = rows("a finished journey with its whole history");
+    whole.inbox_remove = vec![(Lane::Intake, first)];
+    owner.apply(whole).await;
+    let expired = Commit { erasures_put: vec![7], ..rows("left") };
+    owner.apply(expired.clone()).await;
+    assert_eq!(owner.send(owner.seq, expired).await, Ok(Committed::Applied), "sent again");
+    let left: Vec<_> = numbers.clone().map(|n| (n, bytes("left"))).collect();
+    let list = |after, limit| store.list(SHARD, Place::Finished, after, limit);
+    assert_eq!(list(None, 1_000).await, Ok(left.clone()));
+    assert_eq!(list(Some(first + 97), 2).await, Ok(left[98..100].to_vec()), "in their order");
+    let stored = StoredJourney { place: Place::Finished, row: bytes("left") };
+    assert_eq!(journey(&store, first + 299).await, Some(stored));
+    assert_eq!(submit(&store, known(b"i", 1, 1)).await, Submitted::Same(first));
+    assert_eq!(submit(&store, known(b"j", 1, 2)).await, Submitted::Conflict(first));
+    assert_eq!(store.load(SHARD).await.expect("a shard is loaded").erasures, [7]);
+}
+
 pub(super) async fn what_a_commit_does_not_name_stands<S: ShardStore>(store: S) {
     let first = accept(&store, control(b"c")).await;
     let second = accept(&store, intake(b"i")).await;

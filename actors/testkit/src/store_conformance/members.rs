@@ -79,7 +79,7 @@ async fn hear(notices: &mut Receiver<Notice>, expected: Notice) {
 pub(super) async fn notices_reach_who_listens<S: ShardStore + Membership>(store: S) {
     let mut notices = store.notices();
     accept(&store, intake(b"x")).await;
-    hear(&mut notices, Notice::Grew(SHARD)).await;
+    hear(&mut notices, Notice::Grew(SHARD, 1)).await;
     store.claim(OTHER_SHARD, 1).await.expect("a shard is claimed");
     store.release(OTHER_SHARD, 1).await.expect("a lease is given back");
     hear(&mut notices, Notice::Released(OTHER_SHARD)).await;

@@ -2,6 +2,8 @@
 #![cfg(test)]
 
 mod commit_faults;
+mod endings;
+mod expiry;
 mod newer;
 mod retries;
 mod town;

@@ -3,7 +3,7 @@
 use gristmill_actors::engine::{MeasureError, Measured, Measurer, Ports};
 use gristmill_actors::membership::Place;
 use gristmill_actors::node::{Node, Parts};
-use gristmill_actors::ports::{Clock, Intake, KeyStore, ShardStore, StoreError, Submitted};
+use gristmill_actors::ports::{Clock, Intake, KeyStore, Reads, ShardStore, StoreError, Submitted};
 use gristmill_actors::rail::{BookState, BoxFuture, KeyScope, RailProfile};
 use gristmill_actors::registry::Registry;
 use gristmill_actors::stage::{
@@ -16,6 +16,7 @@ use gristmill_testkit::faults::{Faults, FaultyStore};
 use gristmill_testkit::memory_keys::MemoryKeys;
 use gristmill_testkit::memory_log::MemoryLog;
 use gristmill_testkit::memory_media::MemoryMedia;
+use gristmill_testkit::memory_register::MemoryRegister;
 use gristmill_testkit::memory_store::{MemoryStore, Shape, ShardRows};
 use gristmill_testkit::model_rail::ModelRail;
 use gristmill_testkit::virtual_clock::VirtualClock;
@@ -113,6 +114,8 @@ pub struct Town {
     pub version: u32,
     /// Whether the next node has the program.
     pub has_program: bool,
+    /// How long the next node keeps finished journeys.
+    pub retention: Option<Duration>,
     shares: bool,
     key: IdKey,
     node: Option<Node>,
@@ -140,6 +143,7 @@ impl Town {
             gate: Arc::default(),
             version: 1,
             has_program: true,
+            retention: None,
             shares: false,
             key: IdKey::new([2; 32]),
             node: None,
@@ -186,6 +190,7 @@ impl Town {
             keys: Arc::new(self.keys.clone()),
             media: Arc::new(self.media.clone()),
             clock: self.clock.clone(),
+            readers: None,
         };
         let payouts = Arc::new(OnceLock::new());
         let needs = Needs {
@@ -225,14 +230,21 @@ impl Town {
             payouts,
             owner: self.starts,
             window: 16,
+            retention: self.retention,
             pauses: Arc::default(),
             place: self.shares.then(|| Place {
                 members: Arc::new(self.store.clone()),
+                register: Arc::new(MemoryRegister::default()),
                 name: "node".to_owned(),
                 address: String::new(),
             }),
         };
         self.node = Some(Node::start(parts, self.rail.clone()).await.unwrap());
+    }
+
+    /// One shard's rows as they stand.
+    pub fn rows(&self) -> ShardRows {
+        self.store.rows(SHARD).unwrap()
     }
 
     /// Until nothing moves; a process that dies is followed by another one.
@@ -268,6 +280,7 @@ impl Town {
             item: encode(&item).unwrap(),
             identity: Some((identity, identity)),
             mark: mark.map(|mark| (self.key.contributor(PERSON), mark)),
+            reads: Reads::of(&item, &self.key),
         };
         loop {
             let answers = self.faulty().submit(vec![intake.clone()]).await;
@@ -302,6 +315,13 @@ impl Town {
         self.acknowledged.push((SHARD, arrival, id));
     }
 
+    /// The same contribution once more is the same one.
+    pub async fn hand_in_again(&mut self, name: &str) {
+        self.hand_in(name).await;
+        let again = self.acknowledged.pop().expect("it was just acknowledged");
+        assert!(self.acknowledged.contains(&again), "{name} was taken anew");
+    }
+
     pub async fn consent(&mut self) {
         let consent = Consent {
             contributor: PERSON.to_owned(),
@@ -326,6 +346,29 @@ impl Town {
         let item = Withdrawal { contributor: PERSON.to_owned(), scope: Scope::All, at };
         let mark = Mark { scope: Scope::All, position: 0, at };
         self.submit(Item::Withdrawal(item), 3, Some(mark)).await;
+    }
+
+    /// Time goes by on the paused clock, and what is due in it happens when it is due.
+    pub async fn pass(&self, time: Duration) {
+        tokio::time::sleep_until(tokio::time::Instant::now() + time).await;
+    }
+
+    /// Until so many journeys settled, whatever else is still under way.
+    pub async fn settled(&self, count: u64) {
+        let node = self.node.as_ref().expect("a node runs");
+        let mut looks = tokio::time::interval(Duration::from_millis(1));
+        let settled = async {
+            while node.glance().settled < count {
+                looks.tick().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), settled).await.expect("it settles");
+    }
+
+    /// Entries that the checkpoint covers, and those that have an index.
+    pub async fn published(&self) -> (u64, u64) {
+        let log = TraceLog::open(Arc::new(self.log.clone()), signing_key()).await.unwrap();
+        (log.published_size(), log.sequenced_size())
     }
 
     /// Ends in order; a process that dies on the way is followed by another one.

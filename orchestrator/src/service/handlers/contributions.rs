@@ -59,7 +59,9 @@ pub async fn submit(
 pub async fn state_of(service: &Service, id: ContributionId) -> Result<&'static str, Problem> {
     let found = journeys::find(&*service.ports.store, &[id]).await?.pop().flatten();
     Ok(match found {
-        Some(Found::Journey { journey, .. }) => journey.state.as_str(),
+        Some(Found::Journey { journey, .. } | Found::Expired { journey, .. }) => {
+            journey.state.as_str()
+        }
         Some(Found::Queued { .. }) | None => "queued",
     })
 }
@@ -71,7 +73,11 @@ pub async fn visible(
     id: ContributionId,
 ) -> Result<Found, Problem> {
     let found = journeys::find(&*service.ports.store, &[id]).await?.pop().flatten();
-    let found = found.filter(|found| caller.may_see(&found.submission().contributor));
+    let key = &service.world.key;
+    let found = found.filter(|found| match (found, &caller.contributor) {
+        (Found::Expired { contributor, .. }, Some(own)) => key.contributor(own) == *contributor,
+        _ => caller.may_see(&found.submission().contributor),
+    });
     found.ok_or_else(|| Problem::not_found("no such contribution"))
 }
 
@@ -116,7 +122,8 @@ pub async fn list(
     }
     filter.whose = contributor.map(|contributor| {
         let shard = service.world.key.bucket(&contributor).shard(service.world.shards);
-        Whose { contributor, shard }
+        let key = service.world.key.contributor(&contributor);
+        Whose { contributor, key, shard }
     });
     page(&service, &filter, &query, &headers).await
 }

@@ -11,7 +11,7 @@ use axum::Extension;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::Response;
-use gristmill_actors::ports::Intake;
+use gristmill_actors::ports::{Intake, Reads};
 use gristmill_workflows::codec::encode;
 use gristmill_workflows::id::ContributionId;
 use gristmill_workflows::inbox::{Item, Verb};
@@ -83,12 +83,19 @@ pub async fn tell(service: &Service, ids: &[ContributionId], verb: &Verb) -> Res
         let item = Item::Command { id: *id, verb: verb.clone() };
         let shard = id.bucket.shard(service.world.shards);
         let (lane, item) = (item.lane(), encode(&item)?);
-        items.push(Intake { shard, lane, item, identity: None, mark: None });
+        items.push(Intake {
+            shard,
+            lane,
+            item,
+            identity: None,
+            mark: None,
+            reads: Reads::default(),
+        });
     }
     let shards: std::collections::BTreeSet<_> = items.iter().map(|item| item.shard).collect();
     service.ports.store.submit(items).await?;
     for shard in shards {
-        service.engine.notify(shard);
+        service.engine.notify(shard, None);
     }
     Ok(())
 }

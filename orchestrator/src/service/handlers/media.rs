@@ -51,19 +51,12 @@ pub async fn upload(
     if bytes.is_empty() {
         return Err(Problem::new(Code::InvalidField, "an upload has at least one byte"));
     }
-    let key = &service.world.key;
-    let shard = key.bucket(contributor).shard(service.world.shards);
-    let whose = key.contributor(contributor);
     let uploaded = Uploaded {
         sha256: hex(&sha256),
         bytes: bytes.len() as u64,
         mime: gristmill_media::mime(&bytes),
     };
-    let slot = service.slots.take(shard, 1).await?.pop();
-    let slot = slot.ok_or_else(|| Problem::new(Code::Internal, "the key store gave no slot"))?;
-    if !service.uploads.keep(whose, &sha256, bytes, slot).await? {
-        service.slots.give_back(shard, vec![slot]);
-    }
+    service.keep_media(contributor, &sha256, bytes).await?;
     drop(held);
     json(StatusCode::CREATED, &uploaded)
 }

@@ -133,7 +133,7 @@ struct ToldMany<'a> {
 /// Why a journey is not told a word; none if it is.
 #[must_use]
 pub fn refusal(found: Option<&Found>, verb: &Verb) -> Option<Problem> {
-    let Some(Found::Journey { journey, .. }) = found else {
+    let Some(Found::Journey { journey, .. } | Found::Expired { journey, .. }) = found else {
         return Some(match found {
             None => Problem::not_found("no such contribution"),
             Some(_) => Problem::new(Code::NotPaused, "it is queued"),

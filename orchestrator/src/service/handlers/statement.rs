@@ -2,7 +2,7 @@
 
 use super::consents::concerns;
 use super::{PathText, json, path_text};
-use crate::journeys::{Found, Indices};
+use crate::journeys::{Found, Indices, stands};
 use crate::report_row::{Amount, PayoutRow, Row};
 use crate::service::limits::STATEMENT_JOURNEYS_MAX;
 use crate::service::problem::Problem;
@@ -86,12 +86,19 @@ pub async fn statement(
     let (mut items, mut next, mut seen) = (Vec::new(), None, 0);
     let mut indices = Indices::new(&*service.ports.store);
     while seen < STATEMENT_JOURNEYS_MAX {
-        let Some(journey) = chain.next().await? else { break };
+        let Some(found) = chain.next().await? else { break };
         seen += 1;
-        if journey.accepted.is_none() || journey.submission.contributor != contributor {
+        let (Found::Journey { journey, .. } | Found::Expired { journey, .. }) = &found else {
+            continue;
+        };
+        let is_theirs = match &found {
+            Found::Expired { contributor, .. } => *contributor == key,
+            _ => journey.submission.contributor == contributor,
+        };
+        if journey.accepted.is_none() || !is_theirs {
             continue;
         }
-        count(&mut totals, &journey);
+        count(&mut totals, journey);
         let due = from.is_none_or(|from| journey.arrival < from);
         if !due {
             continue;
@@ -101,7 +108,6 @@ pub async fn statement(
             continue;
         }
         let arrival = journey.arrival;
-        let found = Found::Journey { shard, journey: Box::new(journey) };
         items.push((arrival, item(&service, &found, &mut indices).await?));
     }
     let complete = chain.is_at_its_end();
@@ -158,7 +164,7 @@ struct Chain<'a> {
     service: &'a Service,
     shard: ShardId,
     next: Option<Arrival>,
-    read: Vec<Journey>,
+    read: Vec<Found>,
 }
 
 impl Chain<'_> {
@@ -166,7 +172,7 @@ impl Chain<'_> {
         self.next.is_none() && self.read.is_empty()
     }
 
-    async fn next(&mut self) -> Result<Option<Journey>, Problem> {
+    async fn next(&mut self) -> Result<Option<Found>, Problem> {
         if self.read.is_empty() {
             self.read_on().await?;
         }
@@ -180,9 +186,12 @@ impl Chain<'_> {
                 self.next = None;
                 break;
             };
-            let journey: Journey = decode(&row.row)?;
-            self.next = journey.previous;
-            self.read.push(journey);
+            let found = stands(self.shard, arrival, &row.row)?;
+            self.next = match &found {
+                Found::Journey { journey, .. } | Found::Expired { journey, .. } => journey.previous,
+                Found::Queued { .. } => None,
+            };
+            self.read.push(found);
         }
         self.read.reverse();
         Ok(())

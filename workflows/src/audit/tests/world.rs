@@ -15,6 +15,7 @@ use crate::program::{Band, Program, Rates, Task, Unit};
 use crate::request::Reason;
 use crate::submission::{Modality, Submission, Terms};
 use crate::time::Timestamp;
+use crate::tombstone::Tombstone;
 use gristmill_trace::hash::Hash;
 use gristmill_trace::tree::Frontier;
 use std::collections::BTreeMap;
@@ -42,6 +43,7 @@ pub(super) struct World {
     pub(super) sequenced: Vec<(ShardId, u64, SequencedRow)>,
     pub(super) outbox: Vec<(ShardId, u64, OutboxRow)>,
     pub(super) inbox: Vec<(ShardId, Arrival, Item)>,
+    pub(super) tombstones: Vec<(ShardId, Tombstone)>,
     pub(super) journeys: Vec<(ShardId, Place, Journey)>,
     pub(super) contributors: BTreeMap<ContributorKey, (ShardId, Contributor)>,
     pub(super) acknowledged: Vec<(ShardId, Arrival, ContributionId)>,
@@ -119,6 +121,7 @@ impl World {
             outbox: Vec::new(),
             inbox: Vec::new(),
             journeys: Vec::new(),
+            tombstones: Vec::new(),
             contributors: BTreeMap::new(),
             acknowledged: Vec::new(),
             arrived: 0,
@@ -287,6 +290,19 @@ impl World {
         });
     }
 
+    /// Everything that finished expires.
+    pub(super) fn expire(&mut self) {
+        for (shard, place, journey) in std::mem::take(&mut self.journeys) {
+            match place {
+                Place::Active => self.journeys.push((shard, place, journey)),
+                Place::Finished => {
+                    let left = Tombstone::of(&journey, &self.key).unwrap();
+                    self.tombstones.push((shard, left));
+                }
+            }
+        }
+    }
+
     /// Feeds everything to an audit.
     pub(super) fn audit(&self) -> Vec<Check> {
         let mut log = LogBook::new(self.key.clone(), &self.published, self.current);
@@ -312,6 +328,7 @@ impl World {
         }
         self.inbox.iter().for_each(|(shard, arrival, item)| audit.inbox(*shard, *arrival, item));
         self.journeys.iter().for_each(|(shard, place, row)| audit.journey(*shard, *place, row));
+        self.tombstones.iter().for_each(|(shard, left)| audit.tombstone(*shard, left));
         for (key, (shard, row)) in &self.contributors {
             audit.contributor(*shard, *key, row);
         }

@@ -7,6 +7,7 @@ use super::town::Town;
 use crate::invariant::Invariant;
 use crate::journey::{Journey, PayoutState};
 use crate::ledger::{Account, Posting};
+use std::sync::Arc;
 
 /// A town with one settled contribution, and its journey.
 fn town() -> (Town, Journey) {
@@ -20,8 +21,16 @@ fn town() -> (Town, Journey) {
 
 fn change(shard: &mut Shard, journey: Journey) {
     let data_key = data_key(&journey.submission);
-    let journey = Box::new(journey);
-    let moving = Moving { journey, data_key, stored: true, in_inbox: false, proposal: None };
+    let moving = Moving {
+        contributor: shard.world.key.contributor(&journey.submission.contributor),
+        journey: Arc::new(journey),
+        data_key,
+        stored: true,
+        in_inbox: false,
+        proposal: None,
+        cleared: false,
+        again: false,
+    };
     shard.draft.ended.push(moving);
     shard.draft.touched = true;
 }

@@ -1,9 +1,10 @@
 //! What stands around the shards: stores, the log, a rail, the posts, and the stages' outcomes.
 
-use super::super::{Effect, Shard, World};
+use super::super::{Effect, Found, Shard, World};
 use super::node::{Node, data_key};
 use super::programs::{program, workflow};
 use super::store::Store;
+use crate::commit::OutboxRow;
 use crate::id::{Arrival, ContributorKey, IdKey, ShardId};
 use crate::inbox::{Item, Lane};
 use crate::journey::State;
@@ -126,7 +127,8 @@ impl Town {
                 {
                     node.retain(self.world.key.contributor(&submission.contributor));
                     let key = data_key(&submission);
-                    node.shard.admit(arrival, submission, key);
+                    let whose = self.world.key.contributor(&submission.contributor);
+                    node.shard.admit(arrival, whose, submission, key);
                     self.runs.push_back((node.shard.id.0, arrival));
                     moved = true;
                 }
@@ -152,7 +154,10 @@ impl Town {
             });
             let (now, indices) = (self.now, indices.clone());
             assert_eq!(indices.len(), entries.len(), "a row never changes its length");
-            self.node(shard).shard.sequenced(from, &indices, now).unwrap();
+            let machine = &mut self.node(shard).shard;
+            machine.sequenced(from, &indices, now).unwrap();
+            let ready = machine.take_ready();
+            self.runs.extend(ready.into_iter().map(|arrival| (shard, arrival)));
             moved = true;
         }
         moved
@@ -228,8 +233,19 @@ impl Town {
         node.shard = Shard::new(ShardId(shard), self.world.clone(), store.state.clone());
         node.store = store;
         node.shard.now(now);
+        let after = node.store.state.outbox_next;
+        let lost = self.sequenced.range((shard, after)..=(shard, u64::MAX));
+        let found = lost.map(|((_, from), indices)| Found {
+            from: *from,
+            first: indices[0],
+            entries: indices.iter().map(|index| self.log[*index as usize].clone()).collect(),
+        });
+        node.shard.adopt(found.collect()).unwrap();
         for (from, entries) in node.store.outbox.clone() {
-            self.offers.push_back((shard, from, entries));
+            match OutboxRow(entries).into_parts() {
+                (Some(first), entries) => node.shard.adopted(from, first, entries),
+                (None, entries) => self.offers.push_back((shard, from, entries)),
+            }
         }
         for arrival in node.store.active.keys().copied().collect::<Vec<_>>() {
             let journey = node.store.read(arrival).unwrap();
