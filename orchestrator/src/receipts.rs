@@ -227,8 +227,7 @@ impl<'a> Receipts<'a> {
         batch: &[Found],
     ) -> Result<(Vec<Made>, Vec<Wanted>, Vec<Option<DataKey>>), Error> {
         let mut indices = Indices::new(self.store);
-        let slots = batch.iter().map(|found| found.submission().data_key).collect();
-        let keys = self.keys.keys(slots).await?;
+        let keys = self.keys_of(batch).await?;
         let mut made: Vec<Made> = batch
             .iter()
             .map(|found| Made { id: found.submission().id, paths: Err(Absent::NotAccepted) })
@@ -261,6 +260,19 @@ impl<'a> Receipts<'a> {
         }
         wanted.sort_by_key(|one| one.index);
         Ok((made, wanted, keys))
+    }
+
+    /// The keys of those that still have one, by their place in the batch.
+    async fn keys_of(&self, batch: &[Found]) -> Result<Vec<Option<DataKey>>, Error> {
+        let keyed = |found: &Found| !matches!(found, Found::Expired { .. });
+        let stand = batch.iter().enumerate().filter(|(_, found)| keyed(found));
+        let (places, slots): (Vec<usize>, Vec<u64>) =
+            stand.map(|(nth, found)| (nth, found.submission().data_key)).unzip();
+        let mut keys = vec![None; batch.len()];
+        for (nth, key) in places.into_iter().zip(self.keys.keys(slots).await?) {
+            keys[nth] = key;
+        }
+        Ok(keys)
     }
 
     fn covers(&self, index: u64) -> bool {

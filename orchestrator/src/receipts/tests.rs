@@ -185,6 +185,22 @@ pub(crate) fn publish(dir: &DataDir, entries: &[Vec<u8>]) {
 }
 
 #[tokio::test]
+async fn what_has_expired_asks_for_no_key_and_harms_no_other() {
+    let published = Published::new(2).await;
+    let found = find(&published.town.store, &published.ids).await.unwrap();
+    let mut found: Vec<Found> = found.into_iter().map(Option::unwrap).collect();
+    let Found::Journey { shard, mut journey } = found.remove(0) else { panic!("it settled") };
+    // No such slot.
+    Arc::make_mut(&mut journey.submission).data_key = 999;
+    let contributor = published.town.key.contributor(&journey.submission.contributor);
+    found.insert(0, Found::Expired { shard, contributor, journey });
+    let receipts = Receipts::open(&published.dir, &published.town.store, &published.keys).unwrap();
+    let made = receipts.write(&found).await.unwrap();
+    assert_eq!(made[0].paths, Err(Absent::Expired));
+    assert_eq!(made[1].paths.as_ref().map(Vec::len), Ok(2));
+}
+
+#[tokio::test]
 async fn what_has_no_receipt_says_why() {
     let published = Published::new(2).await;
     published.keys.destroy(vec![0]).await.unwrap();
