@@ -18,6 +18,7 @@ use gristmill_workflows::shard::Proposal;
 use gristmill_workflows::time::Timestamp;
 use ractor::{Actor, ActorProcessingErr, ActorRef, Message};
 use serde_json::Value;
+use std::any::Any;
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -326,16 +327,11 @@ pub(crate) fn tell<M: Message>(actor: &ActorRef<M>, message: M) {
     }
 }
 
-/// The message of a panic in a task, or what else ended it.
-pub(crate) fn panic_message(error: tokio::task::JoinError) -> String {
-    match error.try_into_panic() {
-        Ok(panic) => {
-            let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-            let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-            text.unwrap_or_else(|| "a panic without a message".to_owned())
-        }
-        Err(error) => error.to_string(),
-    }
+/// The message of a panic.
+pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+    text.unwrap_or_else(|| "a panic without a message".to_owned())
 }
 
 /// Which journey an actor drives; for its shard's books.

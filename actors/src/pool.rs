@@ -19,7 +19,12 @@ use gristmill_workflows::policy::Policy;
 use gristmill_workflows::request::{Failure, Outcome, Wait};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use std::collections::{BTreeMap, VecDeque};
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
+use std::thread;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -257,7 +262,7 @@ pub(crate) fn policies(registry: &Registry) -> BTreeMap<&'static str, Policy> {
     pooled
 }
 
-/// Runs one attempt in its own task: a panic there is an outcome here.
+/// Runs one attempt in a task of its own.
 fn spawn(job: Box<Job>, pool: ActorRef<PoolMessage>) {
     tokio::spawn(async move {
         let outcome = attempt(&job).await;
@@ -265,26 +270,31 @@ fn spawn(job: Box<Job>, pool: ActorRef<PoolMessage>) {
     });
 }
 
+/// A panic of the stage is an outcome here.
 async fn attempt(job: &Job) -> Outcome {
-    let (stage, cx, fields) = (job.stage.clone(), job.cx.clone(), job.fields.clone());
-    let after = job.after.clone();
-    let timeout = job.timeout;
-    let mut task = tokio::spawn(async move {
-        let outcome = stage.run(&cx, &fields).await;
-        match after {
-            Some(after) => after.settle(outcome, &cx).await,
+    let run = async {
+        let outcome = job.stage.run(&job.cx, &job.fields).await;
+        match &job.after {
+            Some(after) => after.settle(outcome, &job.cx).await,
             None => outcome,
         }
-    });
-    match tokio::time::timeout(timeout, &mut task).await {
+    };
+    match tokio::time::timeout(job.timeout, caught(run)).await {
         Ok(Ok(outcome)) => outcome,
-        Ok(Err(error)) => {
-            let detail = contribution::panic_message(error);
+        Ok(Err(panic)) => {
+            let detail = contribution::panic_message(&*panic);
             Outcome::Failed(Failure::Panic { detail })
         }
-        Err(_) => {
-            task.abort();
-            Outcome::Failed(Failure::Timeout)
-        }
+        Err(_) => Outcome::Failed(Failure::Timeout),
     }
+}
+
+/// What a future comes to, or what it panicked with; it is not polled again after that.
+async fn caught<T>(future: impl Future<Output = T>) -> thread::Result<T> {
+    let mut future = pin!(future);
+    poll_fn(|cx| {
+        let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)));
+        polled.map_or_else(|panic| Poll::Ready(Err(panic)), |polled| polled.map(Ok))
+    })
+    .await
 }
