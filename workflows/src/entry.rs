@@ -61,6 +61,9 @@ struct CanonicalTerms<'a> {
     version: &'a str,
 }
 
+/// Bytes that most entries do not exceed.
+const BYTES_USUAL: usize = 768;
+
 /// A committed field: its name and value.
 pub type Opened = (&'static str, Value);
 
@@ -248,7 +251,9 @@ pub fn rate_card(key: &IdKey, program: &str, card: &[u8]) -> Vec<u8> {
 }
 
 fn bytes(entry: &impl Serialize) -> Vec<u8> {
-    serde_json::to_vec(entry).expect("a struct of strings and integers serialises")
+    let mut bytes = Vec::with_capacity(BYTES_USUAL);
+    serde_json::to_writer(&mut bytes, entry).expect("a struct of strings and integers serialises");
+    bytes
 }
 
 /// The `extra` of a receipt: JCS `{"entry", "openings": {field: {"salt", "value"}}}`.

@@ -41,29 +41,58 @@ impl Space {
     }
 }
 
-/// Changes of one group, each key once: a later one replaces an earlier one.
+type Row = (UserKey, Option<UserValue>);
+
+/// Changes of one group: of two of one key the later one stands.
 #[derive(Default)]
-pub(super) struct Changes([HashMap<UserKey, Option<UserValue>>; 3]);
+pub(super) struct Changes {
+    /// A later call of the group may ask for these.
+    random: HashMap<UserKey, Option<UserValue>>,
+    queue: Vec<Row>,
+    finished: Vec<Row>,
+}
 
 impl Changes {
     /// Puts a row.
     pub(super) fn put(&mut self, space: Space, key: impl Into<UserKey>, row: impl Into<UserValue>) {
-        self.0[space as usize].insert(key.into(), Some(row.into()));
+        self.change(space, key.into(), Some(row.into()));
     }
 
     /// Takes a row away.
     pub(super) fn remove(&mut self, space: Space, key: impl Into<UserKey>) {
-        self.0[space as usize].insert(key.into(), None);
+        self.change(space, key.into(), None);
     }
 
-    /// What a key will be after the group; none if the group does not touch it.
-    pub(super) fn get(&self, space: Space, key: &[u8]) -> Option<Option<&UserValue>> {
-        self.0[space as usize].get(key).map(Option::as_ref)
+    fn change(&mut self, space: Space, key: UserKey, row: Option<UserValue>) {
+        match space {
+            Space::Queue => self.queue.push((key, row)),
+            Space::Random => drop(self.random.insert(key, row)),
+            Space::Finished => self.finished.push((key, row)),
+        }
+    }
+
+    /// What a key of the random rows will be after the group; none if the group does not touch it.
+    pub(super) fn random(&self, key: &[u8]) -> Option<Option<&UserValue>> {
+        self.random.get(key).map(Option::as_ref)
     }
 
     /// Whether there is nothing to write.
     pub(super) fn is_empty(&self) -> bool {
-        self.0.iter().all(HashMap::is_empty)
+        self.random.is_empty() && self.queue.is_empty() && self.finished.is_empty()
+    }
+
+    /// What each space comes to, in the order of [`Space::ALL`], keys in order, each once.
+    /// Neighbours go into the engine's list one after the other: what leads to the one is in the
+    /// processor's caches for the next.
+    fn into_rows(self) -> [Vec<Row>; 3] {
+        let mut spaces = [self.queue, self.random.into_iter().collect(), self.finished];
+        for rows in &mut spaces {
+            // Stable: of equal keys the last one came last. The first of equals is what stays.
+            rows.reverse();
+            rows.sort_by(|(one, _), (other, _)| one.cmp(other));
+            rows.dedup_by(|(later, _), (first, _)| later == first);
+        }
+        spaces
     }
 }
 
@@ -140,11 +169,7 @@ impl Engine {
     /// Makes changes durable and visible, all or none. An error is final. Only one thread commits.
     pub(super) fn commit(&self, changes: Changes) -> Result<(), StoreError> {
         let mut batch = self.db.batch().durability(Some(PersistMode::SyncData));
-        for (space, rows) in self.spaces.iter().zip(changes.0) {
-            // Neighbours go into the engine's list one after the other: what leads to the one is in
-            // the processor's caches for the next.
-            let mut rows: Vec<_> = rows.into_iter().collect();
-            rows.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        for (space, rows) in self.spaces.iter().zip(changes.into_rows()) {
             for (key, row) in rows {
                 match row {
                     Some(row) => batch.insert(space, key, row),
@@ -244,6 +269,22 @@ mod tests {
     /// Rows of one commit; the engine applies them one after the other.
     const ROWS: u8 = 200;
     const LASTS: Duration = Duration::from_secs(2);
+
+    #[test]
+    fn of_two_changes_of_a_key_the_later_one_stands() {
+        for space in Space::ALL {
+            let mut changes = Changes::default();
+            changes.remove(space, [2]);
+            changes.put(space, [2], [1]);
+            changes.put(space, [1], [1]);
+            changes.put(space, [1], [2]);
+            changes.put(space, [0], [1]);
+            changes.remove(space, [0]);
+            let rows = &changes.into_rows()[space as usize];
+            let rows: Vec<_> = rows.iter().map(|(key, row)| (key[0], row.as_deref())).collect();
+            assert_eq!(rows, [(0, None), (1, Some(&[2][..])), (2, Some(&[1][..]))]);
+        }
+    }
 
     fn commit(engine: &Engine, number: u32) {
         let mut changes = Changes::default();

@@ -93,7 +93,7 @@ impl<'a> Group<'a> {
         let Intake { shard, lane, item, identity, mark, reads: _ } = intake;
         if let Some((name, hash)) = identity {
             let key = keys::named(shard, Tag::Identity, name);
-            if let Some(row) = self.row(Space::Random, &key)? {
+            if let Some(row) = self.random(&key)? {
                 let (arrival, known) = reads::identity(&row)?;
                 let same = known == hash;
                 let taken = if same { Submitted::Same } else { Submitted::Conflict };
@@ -233,7 +233,7 @@ impl<'a> Group<'a> {
         to: ContributionId,
     ) -> Result<Claimed, StoreError> {
         let key = keys::content(content);
-        let holder = match self.row(Space::Random, &key)? {
+        let holder = match self.random(&key)? {
             Some(row) => Some(holder(&row)?),
             None => None,
         };
@@ -257,7 +257,7 @@ impl<'a> Group<'a> {
         new: Option<Vec<u8>>,
     ) -> Result<bool, StoreError> {
         let key = keys::register(name);
-        let stands = self.row(Space::Random, &key)?;
+        let stands = self.random(&key)?;
         if stands.as_deref() != expected {
             return Ok(false);
         }
@@ -277,10 +277,10 @@ impl<'a> Group<'a> {
         Ok(self.staged.shards.entry(shard).or_insert(*known))
     }
 
-    fn row(&self, space: Space, key: &[u8]) -> Result<Option<fjall::UserValue>, StoreError> {
-        match self.staged.changes.get(space, key) {
+    fn random(&self, key: &[u8]) -> Result<Option<fjall::UserValue>, StoreError> {
+        match self.staged.changes.random(key) {
             Some(row) => Ok(row.cloned()),
-            None => self.view.get(space, key),
+            None => self.view.get(Space::Random, key),
         }
     }
 
