@@ -162,6 +162,18 @@ impl Shard {
         broken && journey.accepted.is_some() && journey.withdrawn.is_none()
     }
 
+    /// What was taken back before a journey was accepted again has no walk that comes by any more.
+    pub(super) fn take_back(&mut self, moving: &mut Moving, now: Timestamp) {
+        let held = moving.journey.held.as_ref().map(|held| held.position);
+        let mark = self.contributor(moving.contributor).and_then(|row| {
+            let grant = row.grants.iter().find(|grant| Some(grant.position) == held)?;
+            row.mark_of(grant).cloned()
+        });
+        if let Some(mark) = mark {
+            self.mark_withdrawn(moving, &mark, now);
+        }
+    }
+
     /// Marks an accepted journey: the entry follows, key and blob go at once.
     fn mark_withdrawn(&mut self, moving: &mut Moving, mark: &Mark, now: Timestamp) -> bool {
         if !self.is_broken(&moving.journey, mark) {

@@ -107,9 +107,11 @@ impl Shard {
         }
     }
 
-    /// After acceptance a rejection cannot stand: the money is owed.
+    /// After acceptance a rejection cannot stand: the money is owed. So if the log has it from a commit
+    /// that was lost.
     fn reject(&mut self, moving: Moving, reason: Reason, now: Timestamp) {
-        if moving.journey.accepted.is_some() {
+        let logged = self.was_accepted(moving.journey.submission.id);
+        if moving.journey.accepted.is_some() || logged {
             let detail = format!("rejected after acceptance: {}", reason.as_str());
             self.pause(moving, Cause::Permanent, detail, now);
         } else {
@@ -196,6 +198,9 @@ impl Shard {
         }
         if let Some(entry) = trial.entry {
             self.place_entry(moving, entry, was_accepted);
+            if !was_accepted && moving.again {
+                self.take_back(moving, now);
+            }
         }
         Ok(())
     }

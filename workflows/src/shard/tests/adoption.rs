@@ -1,10 +1,12 @@
 //! A store that forgot commits which the log has seen.
 
+use super::super::Proposal;
 use super::programs::RATE;
 use super::store::Store;
 use super::town::Town;
 use crate::journey::State;
 use crate::ledger::Account;
+use crate::request::{Cause, Reason};
 
 /// A town that was at rest once, and what its store was then.
 fn town() -> (Town, Store) {
@@ -90,4 +92,40 @@ fn consent_that_was_taken_back_since_does_not_undo_what_the_log_says() {
     town.settle();
     assert_eq!(town.journey("ana", "clip").state, State::Settled);
     check(&town, 1);
+    let withdrawn = town.journey("ana", "clip").withdrawn.as_ref().unwrap();
+    assert!(withdrawn.entry.is_some());
+    assert_eq!(town.entries("withdrawal"), 1);
+}
+
+#[test]
+fn a_withdrawal_that_the_log_has_stays_one_when_its_contribution_is_accepted_again() {
+    let (mut town, before) = town();
+    town.hand_in("ana", "p", "clip");
+    town.settle();
+    town.withdraw("ana", crate::submission::Scope::Grant("g1".into()));
+    town.settle();
+    assert_eq!(town.entries("withdrawal"), 1);
+    fail_over(&mut town, before);
+    town.withdraw("ana", crate::submission::Scope::Grant("g1".into()));
+    town.settle();
+    town.hand_in("ana", "p", "clip");
+    town.settle();
+    assert!(town.journey("ana", "clip").withdrawn.is_some());
+    assert_eq!(town.entries("withdrawal"), 1);
+    check(&town, 1);
+}
+
+#[test]
+fn what_the_log_has_is_not_rejected_but_left_to_an_operator() {
+    let (mut town, before) = town();
+    town.hand_in("ana", "p", "clip");
+    town.settle();
+    fail_over(&mut town, before);
+    let arrival = town.hand_in("ana", "p", "clip");
+    town.admit();
+    let reason = Reason::known("budget_exhausted");
+    town.propose(0, arrival, Proposal::Reject { stage: 1, reason });
+    town.settle();
+    let state = &town.journey("ana", "clip").state;
+    assert!(matches!(state, State::Paused { cause: Cause::Permanent, .. }), "{state:?}");
 }
