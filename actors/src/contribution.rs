@@ -12,6 +12,7 @@ use crate::shard::ShardMessage;
 use crate::stage::{AnyStage, Context, Fields};
 use gristmill_workflows::contributor::Contributor;
 use gristmill_workflows::definition::{Definition, Effect};
+use gristmill_workflows::id::Arrival;
 use gristmill_workflows::journey::Journey;
 use gristmill_workflows::request::{Failure, Outcome, Reason, Request, Wait};
 use gristmill_workflows::shard::Proposal;
@@ -58,7 +59,11 @@ pub struct Arguments {
 pub struct State {
     engine: Arc<Engine>,
     shard: ActorRef<ShardMessage>,
-    standing: Box<Standing>,
+    arrival: Arrival,
+    /// The stage that the journey stood at.
+    decided: u8,
+    /// Let go of with every proposal: what is decided then changes the journey where it is.
+    standing: Option<Box<Standing>>,
     fields: Arc<Fields>,
     /// How many outputs the fields were made of.
     merged: usize,
@@ -139,9 +144,11 @@ impl State {
             stage: standing.journey.stage,
             outputs: Vec::new(),
             requests: Vec::new(),
+            arrival: standing.journey.arrival,
+            decided: standing.journey.stage,
             engine,
             shard,
-            standing,
+            standing: Some(standing),
         }
     }
 
@@ -154,18 +161,20 @@ impl State {
         self.outputs.clear();
         self.requests.clear();
         self.stage = standing.journey.stage;
-        self.standing = standing;
+        self.decided = self.stage;
+        self.standing = Some(standing);
     }
 
     /// Runs stages until one needs the pool, the shard, or the end.
     async fn drive(&mut self, myself: &ActorRef<ContributionMessage>) {
         let engine = self.engine.clone();
-        let pin = &self.standing.journey.workflow;
+        let Some(standing) = &self.standing else { return };
+        let (pin, now) = (&standing.journey.workflow, standing.now);
         let known = (engine.world.workflows.get(pin), engine.stages.get(pin));
         let (Some(definition), Some(stages)) = known else {
             // Another node took it in, so that one has the program: nobody may be refused for that.
             let closed = !engine.shares
-                && !engine.world.programs.contains_key(&self.standing.journey.submission.program);
+                && !engine.world.programs.contains_key(&standing.journey.submission.program);
             if !closed {
                 let detail =
                     "this node lacks the program or this version of the workflow".to_owned();
@@ -180,7 +189,7 @@ impl State {
             let (Some(stage), Some(about)) = (stages.get(at), definition.stages.get(at)) else {
                 return self.advance(definition.end());
             };
-            let undecided = self.stage != self.standing.journey.stage;
+            let undecided = self.stage != self.decided;
             let keyed = about.signature.effect == Effect::Keyed;
             if undecided && (keyed || self.durable(definition)) {
                 let prepared = if keyed { stage.prepare() } else { Vec::new() };
@@ -188,17 +197,18 @@ impl State {
                 return self.advance(self.stage);
             }
             if engine.pauses.holds(about.signature.name) {
-                let until = self.standing.now.plus_ms(limits::STAGE_PAUSED_LOOK_MS);
+                let until = now.plus_ms(limits::STAGE_PAUSED_LOOK_MS);
                 return self.park(Wait::StagePaused, Some(until), None);
             }
-            let claims = self.context(about.signature.name);
+            let Some(cx) = self.context(about.signature.name) else { return };
             if about.signature.effect != Effect::Pure {
-                return self.send_to_pool(myself, stage, claims, about.policy.timeout());
+                return self.send_to_pool(myself, stage, cx, about.policy.timeout());
             }
             let began = Instant::now();
-            let run = stage.run(&claims, &self.fields);
+            let run = stage.run(&cx, &self.fields);
             let outcome = tokio::time::timeout(about.policy.timeout(), run).await;
             let outcome = outcome.unwrap_or(Outcome::Failed(Failure::Timeout));
+            drop(cx);
             if let Some(watched) = watched.get(at) {
                 watched.attempted(began.elapsed(), &outcome);
             }
@@ -214,15 +224,16 @@ impl State {
         before.is_some_and(|stage| stage.policy.durable)
     }
 
-    fn context(&self, stage: &'static str) -> Context {
-        Context {
-            journey: self.standing.journey.clone(),
-            contributor: self.standing.contributor.clone(),
+    fn context(&self, stage: &'static str) -> Option<Context> {
+        let standing = self.standing.as_ref()?;
+        Some(Context {
+            journey: standing.journey.clone(),
+            contributor: standing.contributor.clone(),
             world: self.engine.world.clone(),
             stage,
-            now: self.standing.now,
-            fresh: Arc::new(self.standing.fresh.into()),
-        }
+            now: standing.now,
+            fresh: Arc::new(standing.fresh.into()),
+        })
     }
 
     fn send_to_pool(
@@ -291,7 +302,7 @@ impl State {
 
     /// The journey will go on at this stage, so what the stages before it came to goes along.
     fn stop_at(&mut self, proposal: Proposal) {
-        if self.stage == self.standing.journey.stage {
+        if self.stage == self.decided {
             return self.propose(proposal);
         }
         let outputs = std::mem::take(&mut self.outputs);
@@ -299,9 +310,9 @@ impl State {
         self.propose(Proposal::After { outputs, requests, then: Box::new(proposal) });
     }
 
-    fn propose(&self, proposal: Proposal) {
-        let arrival = self.standing.journey.arrival;
-        tell(&self.shard, ShardMessage::Proposed(arrival, Box::new(proposal)));
+    fn propose(&mut self, proposal: Proposal) {
+        self.standing = None;
+        tell(&self.shard, ShardMessage::Proposed(self.arrival, Box::new(proposal)));
     }
 }
 

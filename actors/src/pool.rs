@@ -166,7 +166,10 @@ impl PoolState {
             self.circuit = Circuit::Closed;
             self.watched.circuit(false);
         }
-        tell(&job.reply, ContributionMessage::Ran(outcome));
+        // What the attempt held of the journey is let go of before its actor goes on.
+        let reply = job.reply.clone();
+        drop(job);
+        tell(&reply, ContributionMessage::Ran(outcome));
     }
 
     /// The downstream is down: the attempt is given back. A downstream that says when to come again

@@ -30,7 +30,7 @@ use self::memory::Marked;
 use self::writer::{Job, Reply, Writer};
 use crate::threads;
 use gristmill_actors::ports::{
-    Claimed, Committed, ContentIndex, Intake, Loaded, Renewed, ShardStore, StoreError,
+    Claimed, Committed, ContentIndex, Fetch, Intake, Lanes, Loaded, Renewed, ShardStore, StoreError,
     StoredContributor, StoredJourney, Submitted,
 };
 use gristmill_actors::rail::BoxFuture;
@@ -82,6 +82,9 @@ impl std::fmt::Debug for EmbeddedStore {
 struct Shared {
     engine: Engine,
     marked: RwLock<Marked>,
+    /// A shard's intake items that come up to this arrival number are noted as let in: its owner has
+    /// room for them. What is noted for nothing is suspected after an unclean end, at the worst.
+    ahead: Vec<AtomicU64>,
     failure: watch::Sender<Option<StoreError>>,
     progress: Progress,
     /// Held until the engine above is closed.
@@ -161,7 +164,8 @@ impl EmbeddedStore {
         let marked = RwLock::new(memory::marked(&engine.view(), identity.shards)?);
         let failure = watch::Sender::new(None);
         let progress = Progress::new();
-        let shared = Arc::new(Shared { engine, marked, failure, progress, _lock: lock });
+        let ahead = shards.iter().map(|_| AtomicU64::new(0)).collect();
+        let shared = Arc::new(Shared { engine, marked, ahead, failure, progress, _lock: lock });
         let (jobs, waiting) = mpsc::channel(limits::JOBS_MAX);
         let writer = Writer {
             shared: Arc::clone(&shared),
@@ -275,7 +279,9 @@ impl ShardStore for EmbeddedStore {
     fn claim(&self, shard: ShardId, owner: u128) -> BoxFuture<'_, Result<Lease, StoreError>> {
         Box::pin(async move {
             self.check_shard(shard)?;
-            self.write(|reply| Job::Claim(shard, owner, reply)).await
+            let lease = self.write(|reply| Job::Claim(shard, owner, reply)).await?;
+            self.shared.ahead[usize::from(shard.0)].store(0, Ordering::Relaxed);
+            Ok(lease)
         })
     }
 
@@ -327,6 +333,13 @@ impl ShardStore for EmbeddedStore {
 
     fn load(&self, shard: ShardId) -> BoxFuture<'_, Result<Loaded, StoreError>> {
         Box::pin(self.read(shard, move |shared| reads::load(&shared.engine.view(), shard)))
+    }
+
+    fn fetch(&self, shard: ShardId, fetch: Fetch) -> BoxFuture<'_, Result<Lanes, StoreError>> {
+        Box::pin(self.read(shard, move |shared| {
+            let ahead = &shared.ahead[usize::from(shard.0)];
+            reads::fetch(&shared.engine.view(), ahead, shard, fetch)
+        }))
     }
 
     fn inbox(

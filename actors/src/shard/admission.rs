@@ -14,7 +14,7 @@ use gristmill_workflows::inbox::Item;
 use gristmill_workflows::submission::{Mark, Submission};
 use gristmill_workflows::teeth::{Tooth, bites};
 use ractor::ActorRef;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// How far the lanes were read.
 #[derive(Debug, Clone, Copy, Default)]
@@ -53,6 +53,8 @@ struct Reader {
     alone: Option<Arrival>,
     owner: u128,
     epoch: u64,
+    /// Whose rows need not be read: they stay in memory for as long as this reads.
+    residents: HashSet<ContributorKey>,
 }
 
 impl State {
@@ -108,6 +110,7 @@ impl State {
             alone,
             owner: self.owner,
             epoch: self.epoch,
+            residents: self.machine.residents(),
         };
         let (ports, myself) = (self.engine.ports.clone(), myself.clone());
         ports.spawn_read(async move {
@@ -249,6 +252,7 @@ impl State {
                 let key = self.engine.world.key.contributor(&withdrawal.contributor);
                 self.machine.retain(key, || row(key));
                 let mark = Mark { scope: withdrawal.scope, position: arrival, at: withdrawal.at };
+                self.machine.foresee(key, &mark);
                 self.engine.metrics.withdrawal(metrics::Withdrawal::Begun);
                 self.desk.push_back(Desk::Withdrawal { arrival, key, mark });
             }
@@ -329,7 +333,8 @@ impl Reader {
         let mut keys: Vec<ContributorKey> = of_control.chain(of_intake).collect();
         keys.sort_unstable();
         keys.dedup();
-        keys.retain(|key| !fetched.contributors.contains_key(key));
+        let known = |key| fetched.contributors.contains_key(key) || self.residents.contains(key);
+        keys.retain(|key| !known(key));
         if !keys.is_empty() {
             let rows = self.ports.store.contributors(self.shard, keys.clone()).await?;
             for (key, row) in keys.into_iter().zip(&rows) {

@@ -15,6 +15,7 @@ use gristmill_workflows::lease::{Admission, Fence, Lease};
 use gristmill_workflows::submission::Mark;
 use gristmill_workflows::time::Timestamp;
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
 
 /// What a group changes.
@@ -31,6 +32,8 @@ pub(super) struct Staged {
 pub(super) struct Group<'a> {
     view: View<'a>,
     known: &'a [ShardRow],
+    /// Up to which arrival number each shard lets in what comes now.
+    ahead: &'a [AtomicU64],
     known_marked: &'a RwLock<Marked>,
     staged: Staged,
     /// Marks of contributors that the group has met, those it adds included.
@@ -42,11 +45,12 @@ impl<'a> Group<'a> {
     pub(super) fn new(
         engine: &'a Engine,
         known: &'a [ShardRow],
+        ahead: &'a [AtomicU64],
         known_marked: &'a RwLock<Marked>,
     ) -> Self {
         let staged =
             Staged { changes: Changes::default(), shards: BTreeMap::new(), marked: Vec::new() };
-        Self { view: engine.view(), known, known_marked, staged, marks: HashMap::new() }
+        Self { view: engine.view(), known, ahead, known_marked, staged, marks: HashMap::new() }
     }
 
     /// What the group came to.
@@ -110,6 +114,10 @@ impl<'a> Group<'a> {
         row.arrived += 1;
         let arrival = row.arrived;
         let changes = &mut self.staged.changes;
+        let ahead = self.ahead.get(usize::from(shard.0)).filter(|_| lane == Lane::Intake);
+        if ahead.is_some_and(|ahead| arrival <= ahead.load(Ordering::Relaxed)) {
+            changes.put(Space::Queue, keys::only(shard, Tag::Noted), arrival.to_be_bytes());
+        }
         if let Some((name, hash)) = identity {
             let mut row = [0; 24];
             row[..8].copy_from_slice(&arrival.to_be_bytes());

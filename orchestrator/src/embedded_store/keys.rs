@@ -48,6 +48,8 @@ pub(super) enum Tag {
     Content = 17,
     /// A row of the register.
     Register = 18,
+    /// Up to which arrival number intake items are noted as let in.
+    Noted = 19,
 }
 
 /// The tag of a lane's items.

@@ -3,13 +3,16 @@
 use super::engine::{Space, View};
 use super::keys::{self, Tag};
 use super::memory::{Marked, ShardRow};
-use gristmill_actors::ports::{Loaded, StoreError, StoredContributor, StoredJourney};
+use gristmill_actors::ports::{
+    Fetch, Lanes, Loaded, StoreError, StoredContributor, StoredJourney,
+};
 use gristmill_workflows::codec;
 use gristmill_workflows::commit::Place;
 use gristmill_workflows::id::{Arrival, ContributorKey, ShardId};
 use gristmill_workflows::inbox::Lane;
 use gristmill_workflows::submission::Mark;
 use gristmill_workflows::time::Timestamp;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
 
 /// Rows by their number.
@@ -34,8 +37,55 @@ pub(super) fn load(view: &View<'_>, shard: ShardId) -> Result<Loaded, StoreError
         admitted: row(view, Space::Queue, &keys::only(shard, Tag::Admitted))?,
         outbox,
         erasures: erasures.into_iter().map(|(slot, _)| slot).collect(),
-        noted: Vec::new(),
+        noted: noted(view, shard)?,
     })
+}
+
+/// Intake items that were noted as let in when they came.
+fn noted(view: &View<'_>, shard: ShardId) -> Result<Vec<Arrival>, StoreError> {
+    let up_to = noted_up_to(view, shard)?;
+    let first = keys::numbered(shard, Tag::Intake, 0);
+    let items = view.range(Space::Queue, first..=keys::numbered(shard, Tag::Intake, up_to));
+    items.map(|row| row.and_then(|(key, _)| number(&key))).collect()
+}
+
+fn noted_up_to(view: &View<'_>, shard: ShardId) -> Result<Arrival, StoreError> {
+    let row = view.get(Space::Queue, &keys::only(shard, Tag::Noted))?;
+    let number = row.map(|row| keys::bytes_at(&row, 0).map(u64::from_be_bytes));
+    number.unwrap_or(Some(0)).ok_or_else(|| damaged("the number of what is noted is cut off"))
+}
+
+/// `ShardStore::fetch`. What came while the reader had room is noted already; more may be, up to
+/// `ahead`, if there is room for more than was found.
+pub(super) fn fetch(
+    view: &View<'_>,
+    ahead: &AtomicU64,
+    shard: ShardId,
+    fetch: Fetch,
+) -> Result<Lanes, StoreError> {
+    let row = shard_row(view, shard)?.unwrap_or_default();
+    if (row.lease.owner, row.lease.epoch) != (fetch.owner, fetch.epoch) {
+        return Err(StoreError::Fenced { shard });
+    }
+    let ((control_after, control_max), (after, max)) = (fetch.control, fetch.intake);
+    let control = page(view, Space::Queue, shard, Tag::Control, control_after, control_max)?;
+    let intake = match max {
+        0 => Vec::new(),
+        max => page(view, Space::Queue, shard, Tag::Intake, after, max)?,
+    };
+    let mut noted = false;
+    if fetch.notes && max > 0 {
+        let up_to = noted_up_to(view, shard)?;
+        noted = intake.last().is_some_and(|(last, _)| *last <= up_to);
+        ahead.store(row.arrived + (max - intake.len()) as u64, Ordering::Relaxed);
+    }
+    Ok(Lanes { control, intake, noted, arrived: Some(row.arrived), ..Lanes::default() })
+}
+
+fn shard_row(view: &View<'_>, shard: ShardId) -> Result<Option<ShardRow>, StoreError> {
+    let row = view.get(Space::Queue, &keys::only(shard, Tag::Shard))?;
+    let row = row.map(|row| codec::decode(&row)).transpose();
+    row.map_err(|error| damaged(format!("the row of shard {shard}: {error}")))
 }
 
 /// Rows of a tag with numbers above `after`, in order.
@@ -70,13 +120,7 @@ pub(super) fn inbox_items(
 
 /// `ShardStore::queued`.
 pub(super) fn queued(view: &View<'_>, shard: ShardId) -> Result<u64, StoreError> {
-    let row = row(view, Space::Queue, &keys::only(shard, Tag::Shard))?;
-    let row: Option<ShardRow> = row
-        .as_deref()
-        .map(codec::decode)
-        .transpose()
-        .map_err(|error| damaged(format!("the row of shard {shard}: {error}")))?;
-    Ok(row.map_or(0, |row| row.intake))
+    Ok(shard_row(view, shard)?.map_or(0, |row| row.intake))
 }
 
 /// `ShardStore::contributors`.

@@ -137,7 +137,12 @@ impl Writer {
 
     fn run_group(&mut self, jobs: Vec<Job>) {
         let mut stage = Stage {
-            group: Group::new(&self.shared.engine, &self.shards, &self.shared.marked),
+            group: Group::new(
+                &self.shared.engine,
+                &self.shards,
+                &self.shared.ahead,
+                &self.shared.marked,
+            ),
             intake_max: self.intake_max,
             given_up: self.shared.failure(),
         };

@@ -43,6 +43,14 @@ impl Shard {
         Ok(())
     }
 
+    /// A withdrawal has come whose turn is later: from now on nothing is accepted against it. The
+    /// contributor must be retained. The store has the mark already.
+    pub fn foresee(&mut self, key: ContributorKey, mark: &Mark) {
+        if let Some(resident) = self.contributors.get_mut(&key) {
+            Arc::make_mut(&mut resident.row).withdraw(mark.clone());
+        }
+    }
+
     /// Takes a withdrawal in; says where the walk along the contributor's journeys begins. The
     /// contributor must be retained.
     pub fn withdraw(&mut self, key: ContributorKey, mark: &Mark, now: Timestamp) -> Chain {

@@ -126,10 +126,12 @@ impl Shard {
         if journey.accepted.is_some() || self.was_accepted(journey.submission.id) {
             return false;
         }
-        let Some(program) = self.world.programs.get(&journey.submission.program) else {
+        // Most people never take anything back; what is decided for each step of a journey is quick.
+        let marked = |row: &&Arc<Contributor>| !row.marks.is_empty();
+        let Some(contributor) = self.contributor(moving.contributor).filter(marked) else {
             return false;
         };
-        let Some(contributor) = self.contributor(moving.contributor) else {
+        let Some(program) = self.world.programs.get(&journey.submission.program) else {
             return false;
         };
         let covering = contributor.covering(program, &journey.submission, journey.arrival, now);

@@ -8,8 +8,10 @@ use crate::entry::DataKey;
 use crate::id::{Arrival, ContributorKey};
 use crate::inbox::Lane;
 use crate::journey::{Journey, State};
+use crate::limits;
 use crate::submission::Submission;
 use crate::teeth::{Tooth, bites};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 impl Shard {
@@ -46,8 +48,15 @@ impl Shard {
 
     /// Brings a contributor's row into memory, or counts one more user of it.
     pub fn retain(&mut self, key: ContributorKey, row: impl FnOnce() -> Contributor) {
-        let fresh = || Resident { row: Arc::new(row()), users: 0, changed: 0 };
-        self.contributors.entry(key).or_insert_with(fresh).users += 1;
+        let fresh = || Resident { row: Arc::new(row()), ..Resident::default() };
+        let resident = self.contributors.entry(key).or_insert_with(fresh);
+        resident.users += 1;
+        resident.round = self.rounds;
+    }
+
+    /// Whose rows are in memory. They stay until [`Self::evict`].
+    pub fn residents(&self) -> HashSet<ContributorKey> {
+        self.contributors.keys().copied().collect()
     }
 
     /// One user less; the row stays until [`Self::evict`].
@@ -57,8 +66,8 @@ impl Shard {
         }
     }
 
-    /// Lets rows go that nobody uses and whose last change is durable: every seal up to
-    /// `committed` is. Call it only while no read of contributors, journeys or sequenced rows is
+    /// Lets journeys go whose last change is durable: every seal up to `committed` is; and, once they
+    /// are many, contributors' rows that nobody uses and nobody used in a while. Call it only while no read of contributors, journeys or sequenced rows is
     /// under way, or a stale row could come back.
     pub fn evict(&mut self, committed: u64) {
         let waits = |moving: &Moving| moving.journey.waits_for_log();
@@ -68,10 +77,15 @@ impl Shard {
             self.release_of(moving);
         }
         self.indices.retain(|_, (seal, _)| *seal > committed);
-        let dirty = &self.draft.contributors;
+        if self.contributors.len() <= limits::RESIDENTS_MAX {
+            return;
+        }
+        let (dirty, round) = (&self.draft.contributors, self.rounds);
         self.contributors.retain(|key, resident| {
-            resident.users > 0 || resident.changed > committed || dirty.contains(key)
+            let changes = resident.changed > committed || dirty.contains(key);
+            resident.users > 0 || changes || resident.round == round
         });
+        self.rounds += 1;
     }
 
     /// How many seals there were; the number of the last one.

@@ -2,8 +2,8 @@
 
 use crate::load::Watch;
 use gristmill_actors::ports::{
-    Committed, Intake, Known, Loaded, Numbered, Renewed, ShardStore, StoreError, StoredContributor,
-    StoredJourney, Submitted,
+    Committed, Fetch, Intake, Known, Lanes, Loaded, Numbered, Renewed, ShardStore, StoreError,
+    StoredContributor, StoredJourney, Submitted,
 };
 use gristmill_actors::rail::BoxFuture;
 use gristmill_workflows::commit::{Commit, Place};
@@ -133,6 +133,14 @@ impl ShardStore for Watched {
 
     fn load(&self, shard: ShardId) -> BoxFuture<'_, Result<Loaded, StoreError>> {
         self.inner.load(shard)
+    }
+
+    fn fetch(&self, shard: ShardId, fetch: Fetch) -> BoxFuture<'_, Result<Lanes, StoreError>> {
+        self.inner.fetch(shard, fetch)
+    }
+
+    fn queued(&self, shard: ShardId) -> BoxFuture<'_, Result<u64, StoreError>> {
+        self.inner.queued(shard)
     }
 
     fn inbox(
