@@ -8,6 +8,9 @@ pub const WINDOW: usize = 8192;
 pub const SHARD_WINDOW_MIN: usize = 16;
 /// Inbox items read at once in one lane.
 pub const INBOX_BATCH: usize = 512;
+/// Contributors' rows in a shard's memory above which those go that nobody uses. A contribution often
+/// follows its consent, and one contribution another.
+pub const RESIDENTS_MAX: usize = 512;
 /// Journeys of one contributor that a withdrawal reads at once.
 pub const CHAIN_BATCH: usize = 64;
 /// Times a commit whose fate is unknown is resent before the shard gives up.

@@ -30,8 +30,8 @@ use self::memory::Marked;
 use self::writer::{Job, Reply, Writer};
 use crate::threads;
 use gristmill_actors::ports::{
-    Claimed, Committed, ContentIndex, Fetch, Intake, Lanes, Loaded, Renewed, ShardStore, StoreError,
-    StoredContributor, StoredJourney, Submitted,
+    Claimed, Committed, ContentIndex, Fetch, Intake, Lanes, Loaded, Renewed, ShardStore,
+    StoreError, StoredContributor, StoredJourney, Submitted,
 };
 use gristmill_actors::rail::BoxFuture;
 use gristmill_workflows::commit::{Commit, Place};

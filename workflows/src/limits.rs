@@ -55,9 +55,6 @@ pub const ENTRY_BYTES_MAX: usize = 65_535;
 pub const INTEGER_MAX: u64 = (1 << 53) - 1;
 /// Most journeys that change in one commit of a shard.
 pub const COMMIT_JOURNEYS_MAX: usize = 4096;
-/// Contributors' rows that a shard keeps in memory after their last use; when there are more, those
-/// go that were not used since the last time.
-pub const RESIDENTS_MAX: usize = 512;
 /// Most shards a store may have.
 pub const SHARDS_MAX: u16 = 4096;
 /// Most programs a node serves.

@@ -189,8 +189,6 @@ struct Resident {
     users: u32,
     /// The seal that holds its last change.
     changed: u64,
-    /// The last round of [`Shard::evict`] before its last user came.
-    round: u64,
 }
 
 /// A journey in memory.
@@ -240,8 +238,6 @@ pub struct Shard {
     world: Arc<World>,
     state: ShardState,
     contributors: HashMap<ContributorKey, Resident>,
-    /// How often rows were let go to make room.
-    rounds: u64,
     journeys: HashMap<Arrival, Moving>,
     /// Journeys that stand or ended with a seal that may not be durable yet, and those that stand
     /// while their entry waits for its index.
@@ -270,7 +266,6 @@ impl Shard {
             world,
             state,
             contributors: HashMap::new(),
-            rounds: 0,
             journeys: HashMap::new(),
             log_waits: BTreeMap::new(),
             budget_waits: BTreeMap::new(),

@@ -151,7 +151,7 @@ impl State {
             self.run(myself, arrival).await;
         }
         if self.at_desk.is_none() {
-            self.machine.evict(self.committed_seals);
+            self.machine.evict(self.committed_seals, limits::RESIDENTS_MAX);
         }
         Ok(())
     }
@@ -333,7 +333,9 @@ impl Reader {
         let mut keys: Vec<ContributorKey> = of_control.chain(of_intake).collect();
         keys.sort_unstable();
         keys.dedup();
-        let known = |key| fetched.contributors.contains_key(key) || self.residents.contains(key);
+        let known = |key: &ContributorKey| {
+            fetched.contributors.contains_key(key) || self.residents.contains(key)
+        };
         keys.retain(|key| !known(key));
         if !keys.is_empty() {
             let rows = self.ports.store.contributors(self.shard, keys.clone()).await?;

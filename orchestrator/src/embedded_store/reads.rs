@@ -3,9 +3,7 @@
 use super::engine::{Space, View};
 use super::keys::{self, Tag};
 use super::memory::{Marked, ShardRow};
-use gristmill_actors::ports::{
-    Fetch, Lanes, Loaded, StoreError, StoredContributor, StoredJourney,
-};
+use gristmill_actors::ports::{Fetch, Lanes, Loaded, StoreError, StoredContributor, StoredJourney};
 use gristmill_workflows::codec;
 use gristmill_workflows::commit::Place;
 use gristmill_workflows::id::{Arrival, ContributorKey, ShardId};

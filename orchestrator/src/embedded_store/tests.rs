@@ -5,7 +5,8 @@ fn shared(dir: &Path) -> Arc<Shared> {
     let engine = Engine::open(&dir.join("engine")).unwrap();
     let marked = RwLock::new(Marked::new());
     let failure = watch::Sender::new(None);
-    Arc::new(Shared { engine, marked, failure, progress: Progress::new(), _lock: lock })
+    let (ahead, progress) = (Vec::new(), Progress::new());
+    Arc::new(Shared { engine, marked, ahead, failure, progress, _lock: lock })
 }
 
 #[tokio::test]

@@ -8,7 +8,6 @@ use crate::entry::DataKey;
 use crate::id::{Arrival, ContributorKey};
 use crate::inbox::Lane;
 use crate::journey::{Journey, State};
-use crate::limits;
 use crate::submission::Submission;
 use crate::teeth::{Tooth, bites};
 use std::collections::HashSet;
@@ -49,9 +48,7 @@ impl Shard {
     /// Brings a contributor's row into memory, or counts one more user of it.
     pub fn retain(&mut self, key: ContributorKey, row: impl FnOnce() -> Contributor) {
         let fresh = || Resident { row: Arc::new(row()), ..Resident::default() };
-        let resident = self.contributors.entry(key).or_insert_with(fresh);
-        resident.users += 1;
-        resident.round = self.rounds;
+        self.contributors.entry(key).or_insert_with(fresh).users += 1;
     }
 
     /// Whose rows are in memory. They stay until [`Self::evict`].
@@ -66,10 +63,10 @@ impl Shard {
         }
     }
 
-    /// Lets journeys go whose last change is durable: every seal up to `committed` is; and, once they
-    /// are many, contributors' rows that nobody uses and nobody used in a while. Call it only while no read of contributors, journeys or sequenced rows is
-    /// under way, or a stale row could come back.
-    pub fn evict(&mut self, committed: u64) {
+    /// Lets rows go that nobody uses and whose last change is durable: every seal up to
+    /// `committed` is; of contributors only once there are more than `keep`. Call it only while no read
+    /// of contributors, journeys or sequenced rows is under way, or a stale row could come back.
+    pub fn evict(&mut self, committed: u64, keep: usize) {
         let waits = |moving: &Moving| moving.journey.waits_for_log();
         let gone = self.leaving.extract_if(.., |_, (seal, m)| *seal <= committed && !waits(m));
         let gone: Vec<Moving> = gone.map(|(_, (_, moving))| moving).collect();
@@ -77,15 +74,13 @@ impl Shard {
             self.release_of(moving);
         }
         self.indices.retain(|_, (seal, _)| *seal > committed);
-        if self.contributors.len() <= limits::RESIDENTS_MAX {
+        if self.contributors.len() <= keep {
             return;
         }
-        let (dirty, round) = (&self.draft.contributors, self.rounds);
+        let dirty = &self.draft.contributors;
         self.contributors.retain(|key, resident| {
-            let changes = resident.changed > committed || dirty.contains(key);
-            resident.users > 0 || changes || resident.round == round
+            resident.users > 0 || resident.changed > committed || dirty.contains(key)
         });
-        self.rounds += 1;
     }
 
     /// How many seals there were; the number of the last one.

@@ -139,10 +139,6 @@ impl ShardStore for Watched {
         self.inner.fetch(shard, fetch)
     }
 
-    fn queued(&self, shard: ShardId) -> BoxFuture<'_, Result<u64, StoreError>> {
-        self.inner.queued(shard)
-    }
-
     fn inbox(
         &self,
         shard: ShardId,

@@ -117,7 +117,7 @@ fn a_changed_row_that_nobody_uses_stays_in_memory_until_its_change_is_durable() 
     town.read_inboxes();
     let resident = |town: &mut Town, committed: u64| {
         let shard = &mut town.node(0).shard;
-        shard.evict(committed);
+        shard.evict(committed, 0);
         shard.contributor(key).is_some()
     };
     assert!(resident(&mut town, before), "it is only in the draft");

@@ -187,7 +187,7 @@ impl Town {
                 self.crash(nth);
                 break;
             }
-            self.nodes[nth].shard.evict(seal);
+            self.nodes[nth].shard.evict(seal, 0);
             self.leave(nth, sealed.effects);
             self.check();
         }
