@@ -285,6 +285,25 @@ pub trait ShardStore: Send + Sync + 'static {
         position: u64,
     ) -> BoxFuture<'_, Result<Option<Numbered>, StoreError>>;
 
+    /// Sequenced rows whose first positions are at or below one, highest first. Whoever has them in
+    /// order says so at once.
+    fn sequenced_down(
+        &self,
+        shard: ShardId,
+        position: u64,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Numbered>, StoreError>> {
+        Box::pin(async move {
+            let (mut rows, mut below) = (Vec::new(), Some(position));
+            while let Some(position) = below.filter(|_| rows.len() < limit) {
+                let Some(row) = self.sequenced(shard, position).await? else { break };
+                below = row.0.checked_sub(1);
+                rows.push(row);
+            }
+            Ok(rows)
+        })
+    }
+
     /// Journeys of one place with arrival numbers above `after`, oldest first.
     fn list(
         &self,

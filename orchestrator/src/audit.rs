@@ -3,9 +3,12 @@
 //! rail's book from its folder or address. Nothing is written.
 
 mod log;
+mod onlooker;
 mod rail;
 mod rows;
 
+pub(crate) use log::Logged;
+pub(crate) use onlooker::Onlooker;
 pub use rail::RailSource;
 
 use crate::log_folder::LogFolder;
@@ -119,6 +122,17 @@ impl Found {
 /// # Errors
 /// [`Error`] when something cannot be read at all; damage is in the verdict instead.
 pub async fn audit(sources: &Sources<'_>) -> Result<Verdict, Error> {
+    Ok(audit_seen(sources, ()).await?.0)
+}
+
+/// Audits while somebody looks on, who comes back with what the log says.
+///
+/// # Errors
+/// Those of [`audit`].
+pub(crate) async fn audit_seen<O: Onlooker>(
+    sources: &Sources<'_>,
+    onlooker: O,
+) -> Result<(Verdict, Logged, O), Error> {
     let store = sources.store;
     let reported = match &sources.report {
         Some(report) => rows::reported(report)?,
@@ -131,12 +145,17 @@ pub async fn audit(sources: &Sources<'_>) -> Result<Verdict, Error> {
         interrupted: interrupted(store).await?,
         reported_size: reported.size,
     };
-    let log = tokio::task::spawn_blocking(move || log.read()).await??;
+    // Log and book are read beside each other.
+    let log = tokio::task::spawn_blocking(move || log.read());
+    let mut unreadable = Vec::new();
+    let rail = rail::read(&sources.rail, &mut unreadable).await?;
+    let log = log.await??;
     let mut found = log.found;
-    let rail = rail::read(&sources.rail, &mut found).await?;
+    found.append(&mut unreadable);
     let mut audit = Audit::new(sources.id_key.clone(), store.shards(), log.book, rail);
-    rows::feed(store, sources.id_key, &reported.ids, &mut audit, &mut found).await?;
-    Ok(verdict(audit.finish(), found, &log.altered))
+    let looked = rows::Looked { key: sources.id_key.clone(), onlooker };
+    let looked = rows::feed(store, looked, &reported.ids, &mut audit, &mut found).await?;
+    Ok((verdict(audit.finish(), found, &log.altered), log.logged, looked.onlooker))
 }
 
 /// Whether the node ended otherwise than in order: then what it was about to publish may be half

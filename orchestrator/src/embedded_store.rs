@@ -428,6 +428,17 @@ impl ShardStore for EmbeddedStore {
         )
     }
 
+    fn sequenced_down(
+        &self,
+        shard: ShardId,
+        position: u64,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<(u64, Vec<u8>)>, StoreError>> {
+        Box::pin(self.read(shard, move |shared| {
+            reads::sequenced_down(&shared.engine.view(), shard, position, limit)
+        }))
+    }
+
     fn list(
         &self,
         shard: ShardId,

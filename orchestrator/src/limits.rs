@@ -5,6 +5,17 @@ use std::time::Duration;
 /// Lines that cannot be read and are told one by one.
 pub const UNREADABLE_MAX: usize = 1024;
 
+/// Rows of one page of an audit.
+pub const AUDIT_PAGE: usize = 2_048;
+/// Pages of rows that an audit asks for ahead.
+pub const AUDIT_PAGES_AHEAD: usize = 3;
+/// Bytes of entries that go from one thread of an audit to the next at once.
+pub const AUDIT_BATCH_BYTES: usize = 256 * 1024;
+/// How many such batches wait.
+pub const AUDIT_BATCHES: usize = 8;
+/// Bytes of most lines of a sandbox rail's book, or fewer: room is made by it.
+pub const BOOK_LINE_USUAL: u64 = 160;
+
 /// Objects and arrays within each other that an entry may have.
 pub const DEPTH_MAX: usize = 16;
 

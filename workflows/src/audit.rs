@@ -5,10 +5,10 @@
 //! are recomputed from public entries, payouts and postings from their own arithmetic.
 //!
 //! Rows are fed one by one, since journeys may be millions; what is kept for one is small. The
-//! order: the log ([`LogBook`]) and the rail's book ([`RailBook`]) first; then shard states, outbox
-//! and sequenced rows; then inbox items and journeys; then contributors and acknowledged ids. The last
-//! two may come shard by shard, each with [`Audit::shard_ends`] behind it: then only what the log and
-//! the rail say, and one shard's journeys, are in memory.
+//! order: the log ([`LogBook`]) and the rail's book ([`RailBook`]) first; then shard states and
+//! outboxes; then sequenced rows; then inbox items and journeys; then contributors and acknowledged
+//! ids. The last three may come shard by shard, each with [`Audit::shard_ends`] behind it: then only
+//! what the log and the rail say, and one shard's rows, are in memory.
 //!
 //! A damage is reported once, under the id it happened to. What follows from it elsewhere (a sum
 //! that is off, a root that differs, an entry without its journey) is not reported again; a sum
@@ -187,6 +187,7 @@ impl Audit {
         self.looked_at += self.seen.len() as u64;
         self.unacknowledged();
         self.money.settle();
+        self.entries.shard_ends();
     }
 
     /// One check an invariant, in their order.

@@ -88,6 +88,8 @@ pub const RATE_SLICE_MS: u64 = 200;
 pub const RATE_AHEAD_MS: u64 = 60_000;
 /// Most violations that an audit lists for one invariant; the rest is counted.
 pub const AUDIT_VIOLATIONS_MAX: usize = 10_000;
+/// Entries or payouts that an audit makes room for before it has seen them; for more it grows.
+pub const AUDIT_ROOM_MAX: u64 = 1 << 28;
 
 const _: () = assert!(RECORD_BYTES_MAX > OUTPUTS_BYTES_MAX + 4 * TRANSCRIPT_BYTES_MAX);
 const _: () = assert!(OUTPUTS_BYTES_MAX >= 2 * OUTPUT_BYTES_MAX);

@@ -2,8 +2,9 @@
 //! published yet behind it.
 
 use super::{Error, Found, file};
+use crate::limits::{AUDIT_BATCH_BYTES, AUDIT_BATCHES};
 use crate::log_folder::LogFolder;
-use crate::trace_verify::{CHECKPOINTS, fault};
+use crate::trace_verify::{CHECKPOINTS, Offence, fault};
 use gristmill_trace::checkpoint::Checkpoint;
 use gristmill_trace::hash::Hash;
 use gristmill_trace::key::Verifier;
@@ -19,6 +20,8 @@ use gristmill_workflows::sequencer::Sequenced;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
+use std::sync::mpsc::sync_channel;
+use std::thread;
 
 /// The folder of sequenced batches.
 const SEQUENCED: &str = "sequenced";
@@ -40,6 +43,41 @@ pub(super) struct Read {
     pub(super) found: Vec<Found>,
     /// Entries whose bytes were changed, with the paths of their bundles.
     pub(super) altered: BTreeMap<u64, String>,
+    pub(super) logged: Logged,
+}
+
+/// What was published, beside the invariants.
+#[derive(Debug, Default)]
+pub(crate) struct Logged {
+    /// How many contributions each program has, and their value in micro-units.
+    pub(crate) programs: BTreeMap<String, (u64, u128)>,
+    /// Entries read.
+    pub(crate) entries: u64,
+    /// What is not of the signed log.
+    pub(crate) offences: Vec<Offence>,
+}
+
+/// Entries on their way to the thread that takes them in.
+#[derive(Default)]
+struct Batch {
+    bytes: Vec<u8>,
+    /// Where each ends, its index and its hash.
+    entries: Vec<(usize, u64, Hash)>,
+}
+
+impl Batch {
+    fn push(&mut self, entry: &verify::Entry<'_>) {
+        self.bytes.extend_from_slice(entry.bytes);
+        self.entries.push((self.bytes.len(), entry.index, entry.leaf));
+    }
+
+    fn take_in(&self, book: &mut LogBook) {
+        let mut from = 0;
+        for (end, index, hash) in &self.entries {
+            book.hashed(*index, &self.bytes[from..*end], *hash, None);
+            from = *end;
+        }
+    }
 }
 
 /// A checkpoint and the note that it was opened from.
@@ -79,9 +117,10 @@ impl Log {
         self.judge_sizes(&checkpoints, &batches, size, &mut found);
         let mut altered = BTreeMap::new();
         let mut book = self.book(&checkpoints);
+        let mut logged = Logged::default();
         if let Some((_, note)) = &checkpoints.newest {
             let (mut differ, mut gaps, mut next) = (Vec::new(), Vec::new(), 0);
-            let report = pass(log, note, &self.verifier, |entry| {
+            let report = self.taken_in(log, note, &mut book, |entry| {
                 if batches.leaves.get(&entry.index).is_some_and(|leaf| *leaf != entry.leaf) {
                     differ.push(entry.index);
                 }
@@ -89,9 +128,10 @@ impl Log {
                     gaps.push(next..entry.index);
                 }
                 next = entry.index + 1;
-                book.entry(entry.index, entry.bytes, None);
             })?;
             gaps.push(next..size);
+            logged.entries = report.entries;
+            logged.offences = report.faults.iter().map(fault).collect();
             if !report.is_whole() {
                 altered = faults(&report, &mut found);
                 let spare = self.spare(log, &gaps)?;
@@ -102,10 +142,38 @@ impl Log {
                 found.push(Found::new(Invariant::AppendOnly, index.to_string(), sentence));
             }
         }
+        let programs = book.programs().into_iter();
+        logged.programs = programs.map(|(name, sum)| (name.to_owned(), sum)).collect();
         for (index, bytes) in &batches.waiting {
             book.entry(*index, bytes, None);
         }
-        Ok(Read { book, found, altered })
+        Ok(Read { book, found, altered, logged })
+    }
+
+    /// Walks the log, and takes its entries into a book on a thread of its own: verifying the one
+    /// and reading the other take about as long.
+    fn taken_in(
+        &self,
+        log: &LogFolder,
+        note: &[u8],
+        book: &mut LogBook,
+        mut visit: impl FnMut(verify::Entry<'_>),
+    ) -> Result<Report, Error> {
+        thread::scope(|scope| {
+            let (sender, receiver) = sync_channel::<Batch>(AUDIT_BATCHES);
+            scope.spawn(move || receiver.into_iter().for_each(|batch| batch.take_in(book)));
+            let mut batch = Batch::default();
+            let report = pass(log, note, &self.verifier, |entry| {
+                visit(entry);
+                batch.push(&entry);
+                if batch.bytes.len() >= AUDIT_BATCH_BYTES {
+                    // It is received until the sender is gone, or the scope passes a panic on.
+                    drop(sender.send(std::mem::take(&mut batch)));
+                }
+            });
+            drop(sender.send(batch));
+            report
+        })
     }
 
     fn book(&self, checkpoints: &Checkpoints) -> LogBook {

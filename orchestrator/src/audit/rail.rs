@@ -2,7 +2,7 @@
 
 use super::{Error, Found};
 use crate::http_rail::{HttpRail, sandbox_profile};
-use crate::limits::UNREADABLE_MAX;
+use crate::limits::{BOOK_LINE_USUAL, UNREADABLE_MAX};
 use crate::sandbox_rail::book::{self, BOOK_FILE, Lines};
 use gristmill_actors::rail::{BookLine, BookState, Rail};
 use gristmill_workflows::audit::{RailBook, RailLine};
@@ -65,8 +65,10 @@ fn read_folder(folder: &Path) -> Result<Option<(RailBook, Vec<Found>)>, Error> {
         let ran = folder.join(LOCK_FILE).exists();
         return Ok(ran.then(Default::default));
     }
-    let (mut book, mut unreadable) = (RailBook::default(), Vec::new());
-    for line in Lines::open(folder)? {
+    let lines = Lines::open(folder)?;
+    let room = lines.length() / BOOK_LINE_USUAL;
+    let (mut book, mut unreadable) = (RailBook::with_room(room), Vec::new());
+    for line in lines {
         match line {
             Ok(line) => take(&mut book, &line),
             Err(book::Error::Corrupt { line, corruption, .. }) => {

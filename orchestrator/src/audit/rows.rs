@@ -1,21 +1,23 @@
 //! The rows of every shard, and what the last report acknowledged.
 
-use super::{Error, Found, file};
-use crate::journeys::ROWS_PAGE;
-use gristmill_actors::ports::ShardStore;
+use super::{Error, Found, Onlooker, file};
+use crate::limits::{AUDIT_PAGE, AUDIT_PAGES_AHEAD};
+use futures_util::future::join;
+use futures_util::stream::{StreamExt, iter};
+use gristmill_actors::ports::{Numbered, ShardStore};
 use gristmill_workflows::audit::Audit;
-use gristmill_workflows::codec::decode;
+use gristmill_workflows::codec::{self, decode};
 use gristmill_workflows::commit::{OutboxRow, Place, SequencedRow, ShardState};
 use gristmill_workflows::contributor::Contributor;
 use gristmill_workflows::id::{Arrival, ContributionId, ContributorKey, IdKey, ShardId, hex};
 use gristmill_workflows::inbox::{Item, Lane};
 use gristmill_workflows::invariant::Invariant;
-use gristmill_workflows::submission::Submission;
 use gristmill_workflows::tombstone::Finished;
 use serde::Deserialize;
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::io::{BufReader, ErrorKind};
 use std::path::Path;
+use std::pin::pin;
 
 /// What the last run's report says.
 #[derive(Debug, Default)]
@@ -53,52 +55,100 @@ pub(super) fn reported(path: &Path) -> Result<Reported, Error> {
     Ok(Reported { ids: ids.collect(), size: report.trace.size })
 }
 
+/// Who decodes rows, and who looks on.
+pub(super) struct Looked<O> {
+    pub(super) key: IdKey,
+    pub(super) onlooker: O,
+}
+
+/// A row, read, and whose it is.
+type Row = Result<(Finished, ContributorKey), codec::Error>;
+
+impl<O: Onlooker> Looked<O> {
+    fn read(&mut self, page: Vec<Numbered>) -> Vec<(Arrival, Row)> {
+        let read = |(arrival, bytes): Numbered| {
+            let row = Finished::read(&bytes).map(|row| {
+                self.onlooker.row(&row);
+                let whose = match &row {
+                    Finished::Journey(journey) => {
+                        self.key.contributor(&journey.submission.contributor)
+                    }
+                    Finished::Expired(tombstone) => tombstone.contributor,
+                };
+                (row, whose)
+            });
+            (arrival, row)
+        };
+        page.into_iter().map(read).collect()
+    }
+}
+
 /// What the rows of one shard said, until they are held against identities.
 #[derive(Default)]
 struct Said {
-    contributors: HashSet<ContributorKey>,
+    contributors: Vec<ContributorKey>,
     ids: Vec<(Arrival, ContributionId)>,
     /// Journeys that a later one or the contributor's row names.
-    named: BTreeSet<Arrival>,
+    named: Vec<Arrival>,
     /// Rows that do not decode, with what is wrong.
     unread: BTreeMap<Arrival, String>,
 }
 
 impl Said {
-    fn submission(&mut self, key: &IdKey, arrival: Arrival, submission: &Submission) {
-        self.contributors.insert(key.contributor(&submission.contributor));
-        self.ids.push((arrival, submission.id));
+    fn rows(&mut self, shard: ShardId, place: Place, rows: Vec<(Arrival, Row)>, audit: &mut Audit) {
+        for (arrival, row) in rows {
+            let (row, whose) = match row {
+                Ok(row) => row,
+                Err(error) => {
+                    self.unread.insert(arrival, error.to_string());
+                    continue;
+                }
+            };
+            self.contributors.push(whose);
+            match row {
+                Finished::Expired(tombstone) => {
+                    self.ids.push((arrival, tombstone.id));
+                    self.named.extend(tombstone.previous);
+                    audit.tombstone(shard, &tombstone);
+                }
+                Finished::Journey(journey) => {
+                    self.ids.push((arrival, journey.submission.id));
+                    self.named.extend(journey.previous);
+                    audit.journey(shard, place, &journey);
+                }
+            }
+        }
     }
 }
 
 /// Feeds every row, and everything that was acknowledged.
-pub(super) async fn feed(
+pub(super) async fn feed<O: Onlooker>(
     store: &dyn ShardStore,
-    key: &IdKey,
+    mut looked: Looked<O>,
     reported: &[ContributionId],
     audit: &mut Audit,
     found: &mut Vec<Found>,
-) -> Result<(), Error> {
+) -> Result<Looked<O>, Error> {
     let shards = || (0..store.shards()).map(ShardId);
     for shard in shards() {
         state(store, shard, audit, found).await?;
-        sequenced(store, shard, audit, found).await?;
     }
     let mut reported = by_shard(store, reported);
     // One shard after the other, so that what is in memory is one shard's.
     for shard in shards() {
         let mut said = Said::default();
-        inbox(store, key, shard, audit, &mut said).await?;
+        sequenced(store, shard, audit, found).await?;
+        inbox(store, shard, audit, &mut looked, &mut said).await?;
         for place in [Place::Active, Place::Finished] {
-            journeys(store, key, (shard, place), audit, &mut said).await?;
+            looked = journeys(store, (shard, place), audit, looked, &mut said).await?;
         }
         contributors(store, shard, audit, &mut said, found).await?;
-        identities(store, shard, &said.ids, audit).await?;
+        identities(store, shard, &mut said.ids, audit).await?;
         let reported = reported.remove(&shard).unwrap_or_default();
         lost(store, shard, reported, audit, said, found).await?;
         audit.shard_ends();
     }
-    Ok(())
+    Ok(looked)
 }
 
 fn unread(shard: ShardId, what: &str, number: u64) -> String {
@@ -132,7 +182,6 @@ async fn state(
     Ok(())
 }
 
-/// Newest first, since the port finds the row at or below a position.
 async fn sequenced(
     store: &dyn ShardStore,
     shard: ShardId,
@@ -141,37 +190,41 @@ async fn sequenced(
 ) -> Result<(), Error> {
     let mut below = Some(u64::MAX);
     while let Some(position) = below {
-        let Some((from, bytes)) = store.sequenced(shard, position).await? else { break };
-        match decode::<SequencedRow>(&bytes) {
-            Ok(row) => audit.sequenced(shard, from, row),
-            Err(error) => {
-                let id = unread(shard, "sequenced", from);
-                found.push(Found::new(Invariant::OneEntry, id, error.to_string()));
+        let page = store.sequenced_down(shard, position, AUDIT_PAGE).await?;
+        below = page.last().and_then(|(from, _)| from.checked_sub(1));
+        for (from, bytes) in page {
+            match decode::<SequencedRow>(&bytes) {
+                Ok(row) => audit.sequenced(shard, from, row),
+                Err(error) => {
+                    let id = unread(shard, "sequenced", from);
+                    found.push(Found::new(Invariant::OneEntry, id, error.to_string()));
+                }
             }
         }
-        below = from.checked_sub(1);
     }
     Ok(())
 }
 
-async fn inbox(
+async fn inbox<O: Onlooker>(
     store: &dyn ShardStore,
-    key: &IdKey,
     shard: ShardId,
     audit: &mut Audit,
+    looked: &mut Looked<O>,
     said: &mut Said,
 ) -> Result<(), Error> {
     for lane in [Lane::Control, Lane::Intake] {
         let mut after = None;
         loop {
-            let page = store.inbox(shard, lane, after, ROWS_PAGE).await?;
+            let page = store.inbox(shard, lane, after, AUDIT_PAGE).await?;
             let Some((last, _)) = page.last() else { break };
             after = Some(*last);
             for (arrival, bytes) in page {
                 match decode::<Item>(&bytes) {
                     Ok(item) => {
                         if let Item::Contribution(submission) = &item {
-                            said.submission(key, arrival, submission);
+                            looked.onlooker.queued(submission);
+                            said.contributors.push(looked.key.contributor(&submission.contributor));
+                            said.ids.push((arrival, submission.id));
                         }
                         audit.inbox(shard, arrival, &item);
                     }
@@ -183,37 +236,31 @@ async fn inbox(
     Ok(())
 }
 
-async fn journeys(
+/// While one page is held against everything, the next one is decoded and the one after it read.
+async fn journeys<O: Onlooker>(
     store: &dyn ShardStore,
-    key: &IdKey,
     (shard, place): (ShardId, Place),
     audit: &mut Audit,
+    mut looked: Looked<O>,
     said: &mut Said,
-) -> Result<(), Error> {
-    let mut after = None;
-    loop {
-        let page = store.list(shard, place, after, ROWS_PAGE).await?;
-        let Some((last, _)) = page.last() else { return Ok(()) };
-        after = Some(*last);
-        for (arrival, bytes) in page {
-            match Finished::read(&bytes) {
-                Ok(Finished::Expired(tombstone)) => {
-                    said.contributors.insert(tombstone.contributor);
-                    said.ids.push((arrival, tombstone.id));
-                    said.named.extend(tombstone.previous);
-                    audit.tombstone(shard, &tombstone);
-                }
-                Ok(Finished::Journey(journey)) => {
-                    said.submission(key, arrival, &journey.submission);
-                    said.named.extend(journey.previous);
-                    audit.journey(shard, place, &journey);
-                }
-                Err(error) => drop(said.unread.insert(arrival, error.to_string())),
-            }
-        }
+) -> Result<Looked<O>, Error> {
+    let mut rows = Vec::new();
+    let mut page = store.list(shard, place, None, AUDIT_PAGE).await?;
+    while let Some(after) = page.last().map(|(last, _)| *last) {
+        let reading = tokio::task::spawn_blocking(move || {
+            let rows = looked.read(page);
+            (looked, rows)
+        });
+        let taken = async { said.rows(shard, place, rows, audit) };
+        let (next, ()) = join(store.list(shard, place, Some(after), AUDIT_PAGE), taken).await;
+        page = next?;
+        (looked, rows) = reading.await?;
     }
+    said.rows(shard, place, rows, audit);
+    Ok(looked)
 }
 
+/// In the order of their keys, as the store has them.
 async fn contributors(
     store: &dyn ShardStore,
     shard: ShardId,
@@ -221,10 +268,16 @@ async fn contributors(
     said: &mut Said,
     found: &mut Vec<Found>,
 ) -> Result<(), Error> {
-    let keys: Vec<ContributorKey> = said.contributors.drain().collect();
-    for keys in keys.chunks(ROWS_PAGE) {
-        let stored = store.contributors(shard, keys.to_vec()).await?;
-        for (key, stored) in keys.iter().zip(stored) {
+    let mut keys = std::mem::take(&mut said.contributors);
+    keys.sort_unstable();
+    keys.dedup();
+    let ask = |keys: &'_ [ContributorKey]| {
+        let (keys, asked) = (keys.to_vec(), keys.to_vec());
+        async move { (keys, store.contributors(shard, asked).await) }
+    };
+    let mut answers = pin!(iter(keys.chunks(AUDIT_PAGE)).map(ask).buffered(AUDIT_PAGES_AHEAD));
+    while let Some((keys, stored)) = answers.next().await {
+        for (key, stored) in keys.iter().zip(stored?) {
             match stored.row.map(|bytes| decode::<Contributor>(&bytes)) {
                 None => {}
                 Some(Ok(row)) => {
@@ -241,18 +294,25 @@ async fn contributors(
     Ok(())
 }
 
-/// What stands must have an identity, or it could be handed in and accepted again.
+/// What stands must have an identity, or it could be handed in and accepted again. They are asked
+/// for in the order in which the store has them.
 async fn identities(
     store: &dyn ShardStore,
     shard: ShardId,
-    ids: &[(Arrival, ContributionId)],
+    ids: &mut [(Arrival, ContributionId)],
     audit: &mut Audit,
 ) -> Result<(), Error> {
-    for ids in ids.chunks(ROWS_PAGE) {
-        let macs = ids.iter().map(|(_, id)| id.mac).collect();
-        for ((_, id), known) in ids.iter().zip(store.find(shard, macs).await?) {
+    ids.sort_unstable_by_key(|(_, id)| id.mac);
+    let ask = |ids: &'_ [(Arrival, ContributionId)]| {
+        let ids: Vec<ContributionId> = ids.iter().map(|(_, id)| *id).collect();
+        let macs = ids.iter().map(|id| id.mac).collect();
+        async move { (ids, store.find(shard, macs).await) }
+    };
+    let mut answers = pin!(iter(ids.chunks(AUDIT_PAGE)).map(ask).buffered(AUDIT_PAGES_AHEAD));
+    while let Some((ids, known)) = answers.next().await {
+        for (id, known) in ids.into_iter().zip(known?) {
             if let Some((arrival, _)) = known {
-                audit.acknowledged(shard, arrival, *id);
+                audit.acknowledged(shard, arrival, id);
             }
         }
     }
@@ -280,29 +340,34 @@ async fn lost(
     said: Said,
     found: &mut Vec<Found>,
 ) -> Result<(), Error> {
-    let mut told: BTreeSet<Arrival> = said.ids.iter().map(|(arrival, _)| *arrival).collect();
+    let mut told: Vec<Arrival> = said.ids.iter().map(|(arrival, _)| *arrival).collect();
     let seen: HashSet<ContributionId> = match reported.is_empty() {
         true => HashSet::new(),
         false => said.ids.iter().map(|(_, id)| *id).collect(),
     };
     let missing: Vec<ContributionId> =
         reported.into_iter().filter(|id| !seen.contains(id)).collect();
-    for ids in missing.chunks(ROWS_PAGE) {
+    for ids in missing.chunks(AUDIT_PAGE) {
         let macs = ids.iter().map(|id| id.mac).collect();
         for (id, known) in ids.iter().zip(store.find(shard, macs).await?) {
             // Arrival numbers begin at 1: an identity that is gone too has none.
             let arrival = known.map_or(0, |(arrival, _)| arrival);
-            told.insert(arrival);
+            told.push(arrival);
             audit.acknowledged(shard, arrival, *id);
         }
     }
-    for (arrival, sentence) in said.unread {
-        if told.insert(arrival) {
-            let id = unread(shard, "item", arrival);
-            found.push(Found::new(Invariant::NothingLost, id, sentence));
+    told.sort_unstable();
+    for (arrival, sentence) in &said.unread {
+        if told.binary_search(arrival).is_err() {
+            let id = unread(shard, "item", *arrival);
+            found.push(Found::new(Invariant::NothingLost, id, sentence.clone()));
         }
     }
-    for arrival in said.named.difference(&told) {
+    let mut named = said.named;
+    named.sort_unstable();
+    named.dedup();
+    let stands = |arrival| told.binary_search(arrival).is_ok() || said.unread.contains_key(arrival);
+    for arrival in named.iter().filter(|arrival| !stands(arrival)) {
         let sentence = "other rows name it, and it is neither queued nor a journey";
         let id = unread(shard, "item", *arrival);
         found.push(Found::new(Invariant::NothingLost, id, sentence));

@@ -218,10 +218,20 @@ pub(super) fn sequenced(
     shard: ShardId,
     position: u64,
 ) -> Result<Option<(u64, Vec<u8>)>, StoreError> {
+    Ok(sequenced_down(view, shard, position, 1)?.pop())
+}
+
+/// `ShardStore::sequenced_down`.
+pub(super) fn sequenced_down(
+    view: &View<'_>,
+    shard: ShardId,
+    position: u64,
+    limit: usize,
+) -> Result<Numbered, StoreError> {
     let first = keys::numbered(shard, Tag::Sequenced, 0);
     let last = keys::numbered(shard, Tag::Sequenced, position);
-    let row = view.range(Space::Finished, first..=last).next_back();
-    row.map(|row| row.and_then(|(key, row)| Ok((number(&key)?, row.to_vec())))).transpose()
+    let rows = view.range(Space::Finished, first..=last).rev().take(limit);
+    rows.map(|row| row.and_then(|(key, row)| Ok((number(&key)?, row.to_vec())))).collect()
 }
 
 fn row(view: &View<'_>, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {

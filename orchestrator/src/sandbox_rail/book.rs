@@ -173,6 +173,12 @@ impl Lines {
         Ok(Self { reader, path, buffer: Vec::new(), number: 0, bytes: 0, length })
     }
 
+    /// Bytes of the file when it was opened.
+    #[must_use]
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
     fn corrupt(&self, corruption: Corruption) -> Error {
         Error::Corrupt { path: self.path.clone(), line: self.number, corruption }
     }

@@ -3,15 +3,14 @@
 //! what the driver counted, and every row, entry and line of the rail's book.
 
 use super::breach::Breach;
+use super::fingerprint::Fingerprint;
 use super::limits::{BREACHES_MAX, IDS_PAGE};
-use super::public_sums::{self, PublicSums};
 use super::record::Record;
-use super::scan::{self, Scan, Sum, Tally};
+use super::scan::{self, Scan, Scanning, Sum, Tally};
 use super::schedule::{Act, Schedule};
 use crate::audit::{self, RailSource, Sources, Verdict};
 use crate::journeys;
 use crate::opened::Opened;
-use futures_util::future::try_join;
 use gristmill_actors::ports::{ShardStore, StoreError};
 use gristmill_workflows::id::{ContributionId, IdKey, ShardId};
 use serde::Serialize;
@@ -24,15 +23,12 @@ pub enum Error {
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Rows.
+    /// A histogram.
     #[error(transparent)]
-    Scan(#[from] scan::Error),
+    Histogram(#[from] hdrhistogram::CreationError),
     /// The audit of the invariants.
     #[error(transparent)]
     Audit(#[from] audit::Error),
-    /// The public log.
-    #[error(transparent)]
-    Log(#[from] gristmill_trace::verify::Error),
     /// A thread ended.
     #[error("the auditor ended: {0}")]
     Task(#[from] tokio::task::JoinError),
@@ -116,15 +112,21 @@ pub async fn audit(
     node: Option<NodeSaid>,
 ) -> Result<(Audited, scan::Times), Error> {
     let began = Instant::now();
-    let (log, verifier) = (sources.trace.clone(), sources.verifier.clone());
-    let public = move || public_sums::read(&mut log.fetch(), &verifier);
-    // Rows and log are read beside each other.
-    let public = tokio::task::spawn_blocking(public);
-    let invariants = async { audit::audit(sources).await.map_err(Error::from) };
-    let (accounts, invariants) = try_join(accounts(sources, record, node), invariants).await?;
-    let Scan { tally, reasons, programs, times, mut breaches, .. } = accounts;
-    let PublicSums { programs: public, entries, breaches: wrong } = public.await??;
-    breaches.extend(wrong);
+    // The schedule is read beside the log.
+    let scheduled = record.clone();
+    let scheduled = tokio::task::spawn_blocking(move || taken(&scheduled));
+    let looking = Scanning::new(&record.plan, sources.id_key)?;
+    let (invariants, logged, looked) = audit::audit_seen(sources, looking).await?;
+    let mut scan = looked.scan();
+    accounts(sources, record, scheduled.await?, &mut scan).await?;
+    if let Some(said) = node {
+        metrics(said, scan.finished, &mut scan.breaches);
+    }
+    let Scan { tally, reasons, programs, times, mut breaches, .. } = scan;
+    let offences = logged.offences.into_iter().take(BREACHES_MAX);
+    breaches.extend(offences.map(|one| Breach::new("log", one.path, one.detail)));
+    let sum = |(count, micro)| Sum { count, micro };
+    let public = logged.programs.into_iter().map(|(name, said)| (name, sum(said))).collect();
     let programs = compare(&programs, &public, &mut breaches);
     if let Some(driven) = &record.driven {
         breaches.extend(driven.breaches.iter().cloned());
@@ -135,7 +137,7 @@ pub async fn audit(
         tally,
         reasons,
         programs,
-        entries,
+        entries: logged.entries,
         breaches,
         invariants: Some(invariants),
         samples: Samples::default(),
@@ -144,22 +146,26 @@ pub async fn audit(
     Ok((audited, times))
 }
 
-/// What the store's rows come to, held against the schedule and what the node said.
+/// Holds what the store's rows come to against the schedule. Every row has an identity that is its
+/// own, or the invariants say which has not: if the rows are those of the schedule, the store knows
+/// each of it. Else it is asked for every single one, which takes long and names them.
 async fn accounts(
     sources: &Sources<'_>,
     record: &Record,
-    node: Option<NodeSaid>,
-) -> Result<Scan, Error> {
-    let (store, id_key) = (sources.store, sources.id_key);
-    let mut scan = scan::scan(store, id_key, &record.plan).await?;
-    let found = replay(store, id_key, record, &mut scan.breaches).await?;
+    mut scheduled: Fingerprint,
+    scan: &mut Scan,
+) -> Result<(), StoreError> {
+    let (store, key) = (sources.store, sources.id_key);
+    let late = late(store, key, record).await?;
+    late.iter().for_each(|(contributor, nth)| scheduled.add(*contributor, *nth));
+    let found = match scheduled == scan.fingerprint {
+        true => Found { known: scheduled.count, given_up: late.len() as u64 },
+        false => replay(store, key, record, &mut scan.breaches).await?,
+    };
     if !equation(record, &scan.tally, &found, &mut scan.breaches) {
-        name_lost(store, id_key, record, &mut scan.breaches).await;
+        name_lost(store, key, record, &mut scan.breaches).await;
     }
-    if let Some(said) = node {
-        metrics(said, scan.finished, &mut scan.breaches);
-    }
-    Ok(scan)
+    Ok(())
 }
 
 /// What the schedule's contributions are known as.
@@ -170,19 +176,49 @@ struct Found {
     given_up: u64,
 }
 
-/// The ids of the schedule's contributions that were handed in, and whether each was given up.
-fn handed_in(key: &IdKey, record: &Record) -> impl Iterator<Item = (ContributionId, bool)> {
+/// What the driver gave up.
+fn given_up(record: &Record) -> HashSet<(u64, u32)> {
     let driven = record.driven.as_ref();
-    let given_up: HashSet<(u64, u32)> =
-        driven.map(|driven| driven.given_up.iter().copied().collect()).unwrap_or_default();
-    let events = driven.map_or(0, |driven| driven.events);
+    driven.map(|driven| driven.given_up.iter().copied().collect()).unwrap_or_default()
+}
+
+/// Of what the driver gave up, what became durable all the same.
+async fn late(
+    store: &dyn ShardStore,
+    key: &IdKey,
+    record: &Record,
+) -> Result<Vec<(u64, u32)>, StoreError> {
+    let mut late = Vec::new();
+    for one in given_up(record) {
+        let id = id(key, record, one);
+        let shard = id.bucket.shard(store.shards());
+        if store.find(shard, vec![id.mac]).await?.iter().any(Option::is_some) {
+            late.push(one);
+        }
+    }
+    Ok(late)
+}
+
+fn id(key: &IdKey, record: &Record, (contributor, nth): (u64, u32)) -> ContributionId {
+    key.contribution(&record.plan.name(contributor), &nth.to_string())
+}
+
+/// The schedule's contributions that were handed in.
+fn handed_in(record: &Record) -> impl Iterator<Item = (u64, u32)> {
+    let events = record.driven.as_ref().map_or(0, |driven| driven.events);
     let events = usize::try_from(events).unwrap_or(usize::MAX);
-    Schedule::new(&record.plan).take(events).filter_map(move |event| {
-        let Act::Contribution(nth) = event.act else { return None };
-        let name = record.plan.name(event.contributor);
-        let id = key.contribution(&name, &nth.to_string());
-        Some((id, given_up.contains(&(event.contributor, nth))))
+    Schedule::new(&record.plan).take(events).filter_map(|event| match event.act {
+        Act::Contribution(nth) => Some((event.contributor, nth)),
+        _ => None,
     })
+}
+
+/// The schedule's contributions that the driver did not give up.
+fn taken(record: &Record) -> Fingerprint {
+    let (given_up, mut taken) = (given_up(record), Fingerprint::default());
+    let all = handed_in(record).filter(|one| !given_up.contains(one));
+    all.for_each(|(contributor, nth)| taken.add(contributor, nth));
+    taken
 }
 
 /// Asks the store for every contribution of the schedule.
@@ -195,8 +231,9 @@ async fn replay(
     let mut found = Found { known: 0, given_up: 0 };
     let mut page = Vec::with_capacity(IDS_PAGE);
     let mut missing = Vec::new();
-    for one in handed_in(key, record) {
-        page.push(one);
+    let given_up = given_up(record);
+    for one in handed_in(record) {
+        page.push((id(key, record, one), given_up.contains(&one)));
         if page.len() == IDS_PAGE {
             ask(store, &page, &mut found, &mut missing).await?;
             page.clear();
@@ -263,7 +300,7 @@ async fn name_lost(
     breaches: &mut Vec<Breach>,
 ) {
     let mut named = 0;
-    let mut ids = handed_in(key, record).map(|(id, _)| id).peekable();
+    let mut ids = handed_in(record).map(|one| id(key, record, one)).peekable();
     while ids.peek().is_some() && named < BREACHES_MAX {
         let page: Vec<ContributionId> = ids.by_ref().take(IDS_PAGE).collect();
         let found = match journeys::find(store, &page).await {

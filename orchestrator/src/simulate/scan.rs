@@ -1,27 +1,22 @@
-//! Reads every row of a stopped store: what each contribution of the run came to, whether that is
+//! Looks on while every row of a stopped store is read: what each contribution of the run came to, whether that is
 //! what its contributor's habits allow, and what each program is owed by the store.
 
 use super::breach::Breach;
+use super::fingerprint::Fingerprint;
 use super::habits::{Stands, odd, odd_media};
 use super::limits::BREACHES_MAX;
 use super::measured::histogram;
 use super::plan::Plan;
 use super::population::Population;
-use gristmill_actors::ports::{ShardStore, StoreError};
-use gristmill_workflows::codec::decode;
-use gristmill_workflows::commit::Place;
-use gristmill_workflows::id::{ContributorKey, IdKey, ShardId};
-use gristmill_workflows::inbox::{Item, Lane};
+use crate::audit::Onlooker;
+use gristmill_workflows::id::{ContributorKey, IdKey};
 use gristmill_workflows::journey::{EventKind, Journey, State};
-use gristmill_workflows::submission::Modality;
+use gristmill_workflows::submission::{Modality, Submission};
 use gristmill_workflows::time::Timestamp;
 use gristmill_workflows::tombstone::{Finished, Tombstone};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 use std::collections::{BTreeMap, HashSet};
-
-/// Rows read in one call of the store.
-const PAGE: usize = 4_096;
 
 /// Contributions of the run by where they stand.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -113,49 +108,17 @@ pub struct Scan {
     pub finished: (u64, u64),
     /// Where the time went.
     pub times: Times,
+    /// The run's contributions, by whose they are and which of theirs.
+    pub fingerprint: Fingerprint,
     /// What should not be.
     pub breaches: Vec<Breach>,
 }
 
-/// Why rows could not be scanned.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The store.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// A histogram.
-    #[error(transparent)]
-    Histogram(#[from] hdrhistogram::CreationError),
-}
-
-/// Scans a store that no node writes.
-///
-/// # Errors
-/// [`Error::Store`] when it cannot be read. Rows that do not decode are the audit's to tell.
-pub async fn scan(store: &dyn ShardStore, key: &IdKey, plan: &Plan) -> Result<Scan, Error> {
-    let scan = Scan {
-        tally: Tally::default(),
-        reasons: BTreeMap::new(),
-        programs: BTreeMap::new(),
-        finished: (0, 0),
-        times: Times::new()?,
-        breaches: Vec::new(),
-    };
-    let (population, people) = (plan.population(), None);
-    let contents = HashSet::new();
-    let mut scanning = Scanning { plan, key, population, people, contents, scan };
-    for shard in (0..store.shards()).map(ShardId) {
-        scanning.inbox(store, shard).await?;
-        for place in [Place::Active, Place::Finished] {
-            scanning.journeys(store, shard, place).await?;
-        }
-    }
-    Ok(scanning.scan)
-}
-
-struct Scanning<'a> {
-    plan: &'a Plan,
-    key: &'a IdKey,
+/// Reads what an audit shows it of a store that no node writes.
+#[derive(Debug)]
+pub struct Scanning {
+    plan: Plan,
+    key: IdKey,
     population: Population,
     /// The run's contributors as rows that expired have them, once there is such a row.
     people: Option<HashSet<ContributorKey>>,
@@ -164,41 +127,50 @@ struct Scanning<'a> {
     scan: Scan,
 }
 
-impl Scanning<'_> {
-    async fn inbox(&mut self, store: &dyn ShardStore, shard: ShardId) -> Result<(), StoreError> {
-        let mut after = None;
-        loop {
-            let page = store.inbox(shard, Lane::Intake, after, PAGE).await?;
-            let Some((last, _)) = page.last() else { return Ok(()) };
-            after = Some(*last);
-            for (_, bytes) in &page {
-                if let Ok(Item::Contribution(submission)) = decode::<Item>(bytes)
-                    && self.plan.index(&submission.contributor).is_some()
-                {
-                    self.scan.tally.in_flight += 1;
-                }
-            }
+impl Onlooker for Scanning {
+    fn queued(&mut self, submission: &Submission) {
+        if let Some(index) = self.plan.index(&submission.contributor) {
+            self.scan.tally.in_flight += 1;
+            self.stands(index, submission);
         }
     }
 
-    async fn journeys(
-        &mut self,
-        store: &dyn ShardStore,
-        shard: ShardId,
-        place: Place,
-    ) -> Result<(), StoreError> {
-        let mut after = None;
-        loop {
-            let page = store.list(shard, place, after, PAGE).await?;
-            let Some((last, _)) = page.last() else { return Ok(()) };
-            after = Some(*last);
-            for (_, bytes) in &page {
-                match Finished::read(bytes) {
-                    Ok(Finished::Journey(journey)) => self.journey(&journey),
-                    Ok(Finished::Expired(tombstone)) => self.expired(&tombstone),
-                    Err(_) => {}
-                }
-            }
+    fn row(&mut self, row: &Finished) {
+        match row {
+            Finished::Journey(journey) => self.journey(journey),
+            Finished::Expired(tombstone) => self.expired(tombstone),
+        }
+    }
+}
+
+impl Scanning {
+    /// Nothing seen yet.
+    ///
+    /// # Errors
+    /// Never, see [`histogram`].
+    pub fn new(plan: &Plan, key: &IdKey) -> Result<Self, hdrhistogram::CreationError> {
+        let scan = Scan {
+            tally: Tally::default(),
+            reasons: BTreeMap::new(),
+            programs: BTreeMap::new(),
+            finished: (0, 0),
+            times: Times::new()?,
+            fingerprint: Fingerprint::default(),
+            breaches: Vec::new(),
+        };
+        let (population, people, contents) = (plan.population(), None, HashSet::new());
+        Ok(Self { plan: plan.clone(), key: key.clone(), population, people, contents, scan })
+    }
+
+    /// What the rows said.
+    #[must_use]
+    pub fn scan(self) -> Scan {
+        self.scan
+    }
+
+    fn stands(&mut self, index: u64, submission: &Submission) {
+        if let Ok(nth) = submission.idempotency_key.parse() {
+            self.scan.fingerprint.add(index, nth);
         }
     }
 
@@ -206,7 +178,7 @@ impl Scanning<'_> {
     fn expired(&mut self, tombstone: &Tombstone) {
         let journey = tombstone.journey();
         self.sum(&journey);
-        let (plan, key) = (self.plan, self.key);
+        let (plan, key) = (&self.plan, &self.key);
         let all = || (0..plan.contributors).map(|nth| key.contributor(&plan.name(nth))).collect();
         if self.people.get_or_insert_with(all).contains(&tombstone.contributor) {
             self.count(&journey.state);
@@ -234,6 +206,7 @@ impl Scanning<'_> {
         let submission = &*journey.submission;
         self.sum(journey);
         let Some(index) = self.plan.index(&submission.contributor) else { return };
+        self.stands(index, submission);
         self.count(&journey.state);
         self.scan.times.note(journey);
         let reason = match &journey.state {

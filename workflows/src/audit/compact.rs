@@ -1,6 +1,7 @@
 //! Collections that take few bytes an item and never copy what they hold: logs and books of rails
 //! have tens of millions of lines.
 
+use crate::limits;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// Items of one segment.
@@ -101,6 +102,13 @@ impl<const N: usize> Default for Numbered<N> {
 }
 
 impl<const N: usize> Numbered<N> {
+    /// With a table for so many: it is neither made anew as they come nor larger than they need.
+    pub(super) fn with_room(items: u64) -> Self {
+        let items = usize::try_from(items.min(limits::AUDIT_ROOM_MAX)).unwrap_or(0);
+        let slots = (items / 4 * 5 + 5).max(SLOTS);
+        Self { slots: vec![Short::default(); slots], ..Self::default() }
+    }
+
     /// The number of an item.
     pub(super) fn find(&self, item: &[u8; N]) -> Option<u64> {
         self.look(item).ok()
@@ -184,6 +192,18 @@ mod tests {
         assert_eq!(numbered.insert(7u64.to_be_bytes()), Err(7));
         assert_eq!((numbered.find(&items.to_be_bytes()), numbered.len()), (None, items));
         assert_eq!(numbered.get(items), None);
+    }
+
+    #[test]
+    fn a_table_with_room_for_its_items_is_not_made_anew() {
+        for items in [1, SLOTS as u64, 20_003] {
+            let mut numbered = Numbered::<8>::with_room(items);
+            let slots = numbered.slots.len();
+            (0..items).for_each(|number| drop(numbered.insert(number.to_be_bytes())));
+            assert_eq!(numbered.slots.len(), slots, "{items}");
+            (0..items).for_each(|number| drop(numbered.insert((items + number).to_be_bytes())));
+            assert_eq!(numbered.find(&(2 * items - 1).to_be_bytes()), Some(2 * items - 1));
+        }
     }
 
     #[test]

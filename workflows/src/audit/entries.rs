@@ -103,6 +103,11 @@ impl Entries {
         self.sequenced.insert((shard, from), row);
     }
 
+    /// Every journey of the shards whose sequenced rows came was seen.
+    pub(super) fn shard_ends(&mut self) {
+        self.sequenced.clear();
+    }
+
     fn index_of(&self, shard: ShardId, position: u64) -> Option<u64> {
         let (key, row) = self.sequenced.range(..=(shard, position)).next_back()?;
         (key.0 == shard).then(|| row.index(position - key.1)).flatten()

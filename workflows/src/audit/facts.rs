@@ -60,6 +60,11 @@ fn short(id: &PublicId) -> [u8; ID_BYTES] {
 }
 
 impl Facts {
+    /// With room for so many.
+    pub(super) fn with_room(entries: u64) -> Self {
+        Self { ids: Numbered::with_room(entries), ..Self::default() }
+    }
+
     /// Takes the entry at an index in, which is above those before it; as an error the index that the
     /// same id has already.
     pub(super) fn insert(&mut self, index: u64, id: &PublicId, says: Says) -> Result<(), u64> {

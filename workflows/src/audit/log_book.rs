@@ -36,6 +36,8 @@ pub struct LogBook {
     /// Indices where a rate card should stand and nothing does.
     pub(super) cardless: BTreeSet<u64>,
     cards: BTreeMap<u64, (String, Card)>,
+    /// How many contributions each card prices, and their value in micro-units.
+    priced: BTreeMap<u64, (u64, u128)>,
     pub(super) facts: Facts,
     causes: Vec<String>,
     /// Entries that were paid for, by cause.
@@ -52,6 +54,7 @@ impl LogBook {
             let root = *checkpoint.root.as_bytes();
             by_size.entry(checkpoint.size).or_default().insert(root);
         }
+        let room = by_size.keys().next_back().copied().unwrap_or(0);
         let mut book = Self {
             findings: Findings::default(),
             key,
@@ -63,7 +66,8 @@ impl LogBook {
             flagged: BTreeSet::new(),
             cardless: BTreeSet::new(),
             cards: BTreeMap::new(),
-            facts: Facts::default(),
+            priced: BTreeMap::new(),
+            facts: Facts::with_room(room),
             causes: Vec::new(),
             paid_for: Vec::new(),
         };
@@ -81,6 +85,11 @@ impl LogBook {
     /// Takes the next entry in. `leaf` is the leaf hash that the log's own tile has of it, if the
     /// tile was read: it tells which entry was changed.
     pub fn entry(&mut self, index: u64, bytes: &[u8], leaf: Option<Hash>) {
+        self.hashed(index, bytes, Hash::leaf(bytes), leaf);
+    }
+
+    /// The same for somebody who has the leaf hash of its bytes already.
+    pub fn hashed(&mut self, index: u64, bytes: &[u8], hash: Hash, leaf: Option<Hash>) {
         self.findings.checked(Invariant::OneEntry, 1);
         if index < self.next {
             self.flag(Invariant::AppendOnly, index, "stands twice, or out of order".to_owned());
@@ -89,7 +98,6 @@ impl LogBook {
         if index > self.next {
             self.missing.push(self.next..index);
         }
-        let hash = Hash::leaf(bytes);
         if leaf.is_some_and(|leaf| leaf != hash) {
             let sentence = "its bytes do not have the hash that the tile says".to_owned();
             self.flag(Invariant::AppendOnly, index, sentence);
@@ -103,7 +111,7 @@ impl LogBook {
         }
     }
 
-    fn take(&mut self, index: u64, entry: PublicEntry) {
+    fn take(&mut self, index: u64, entry: PublicEntry<'_>) {
         match entry {
             PublicEntry::RateCard { id, program, card, bytes } => {
                 let internal = format!("{program}\0{}", hex(&bytes));
@@ -115,7 +123,9 @@ impl LogBook {
             }
             PublicEntry::Contribution { id, entry } => {
                 self.price(index, &entry);
-                let ContributionEntry { micro, units, score, currency, .. } = *entry;
+                let ContributionEntry { micro, units, score, currency, card, .. } = *entry;
+                let (count, sum) = self.priced.entry(card).or_default();
+                (*count, *sum) = (*count + 1, *sum + u128::from(micro));
                 self.fact(index, id, Says::Contribution { micro, units, score, currency });
             }
             PublicEntry::Payout { id, cause, currency, minor, of } => {
@@ -126,7 +136,7 @@ impl LogBook {
                 if of >= index {
                     let sentence = format!("pays for entry {of}, which is not before it");
                     self.flag(Invariant::MoneyAddsUp, index, sentence);
-                } else if !self.paid_for(cause).set(of) {
+                } else if !self.paid_for(&cause).set(of) {
                     let sentence = format!("pays for entry {of} a second time");
                     self.flag(Invariant::OnePayment, index, sentence);
                 }
@@ -142,7 +152,7 @@ impl LogBook {
         }
     }
 
-    fn price(&mut self, index: u64, entry: &ContributionEntry) {
+    fn price(&mut self, index: u64, entry: &ContributionEntry<'_>) {
         self.findings.checked(Invariant::Reproducible, 1);
         let known = if entry.card < index { self.card(entry.card) } else { Known::Nothing };
         let verdict = match known {
@@ -166,10 +176,10 @@ impl LogBook {
         }
     }
 
-    fn paid_for(&mut self, cause: String) -> &mut Bits {
+    fn paid_for(&mut self, cause: &str) -> &mut Bits {
         let known = self.causes.iter().position(|known| *known == cause);
         let place = known.unwrap_or_else(|| {
-            self.causes.push(cause);
+            self.causes.push(cause.to_owned());
             self.paid_for.push(Bits::default());
             self.causes.len() - 1
         });
@@ -202,6 +212,19 @@ impl LogBook {
             None if self.missing.iter().any(|hole| hole.contains(&index)) => Known::Missing,
             None => Known::Nothing,
         }
+    }
+
+    /// How many contributions each program has by the cards that they name, and their value in
+    /// micro-units.
+    pub fn programs(&self) -> BTreeMap<&str, (u64, u128)> {
+        let mut programs: BTreeMap<&str, (u64, u128)> = BTreeMap::new();
+        for (card, (count, micro)) in &self.priced {
+            // An entry that names no card was told.
+            let Some((program, _)) = self.cards.get(card) else { continue };
+            let sum = programs.entry(program).or_default();
+            *sum = (sum.0 + count, sum.1 + micro);
+        }
+        programs
     }
 
     /// The currency of every program that has a card here.

@@ -8,7 +8,7 @@ use crate::contributor::Contributor;
 use crate::id::{ContributorKey, IdKey, ShardId, hex};
 use crate::invariant::Invariant;
 use crate::journey::{Journey, PayoutState};
-use crate::ledger::Account;
+use crate::ledger::{Account, Posting};
 use crate::money::Currency;
 use crate::tombstone::Tombstone;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -28,6 +28,8 @@ type Balances = BTreeMap<(ShardId, Currency, Account), i128>;
 #[derive(Debug, Default)]
 pub(super) struct Money {
     ledger: Balances,
+    /// Currencies of any ledger.
+    currencies: BTreeSet<Currency>,
     /// The same accounts, from journeys, homes and allotments.
     found: Balances,
     shards: BTreeSet<ShardId>,
@@ -47,6 +49,7 @@ impl Money {
         self.shards.insert(shard);
         for (currency, account, micro) in state.ledger.balances() {
             self.ledger.insert((shard, currency, account), micro);
+            self.currencies.insert(currency);
         }
         for (program, home) in &state.homes {
             let Some(currency) = currencies.get(program) else {
@@ -86,15 +89,12 @@ impl Money {
         let contributor = &journey.submission.contributor;
         if let Some((currency, _)) = &journey.price {
             let mut carried = 0;
-            for posting in &journey.postings {
-                let micro = i128::from(posting.micro);
-                let sides = [(posting.from, -micro), (posting.to, micro)];
-                for (account, micro) in sides {
-                    if OF_JOURNEYS.contains(&account) {
-                        self.count(shard, *currency, account, micro);
-                    }
-                    carried += if account == Account::Carry { micro } else { 0 };
+            for account in OF_JOURNEYS {
+                let left = left_in(account, &journey.postings);
+                if left != 0 {
+                    self.count(shard, *currency, account, left);
                 }
+                carried += if account == Account::Carry { left } else { 0 };
             }
             if carried != 0 {
                 let whose = (key.contributor(contributor), *currency);
@@ -152,9 +152,7 @@ impl Money {
 
     /// A contributor's carry must be what the journeys left.
     pub(super) fn contributor(&mut self, shard: ShardId, key: ContributorKey, row: &Contributor) {
-        let currencies: BTreeSet<Currency> =
-            self.ledger.keys().map(|(_, currency, _)| *currency).collect();
-        for currency in currencies {
+        for currency in self.currencies.iter().copied() {
             let said = i128::from(row.carry(currency));
             let left = self.carries.get(&(key, currency)).map_or(0, |(_, left)| *left);
             if said != left {
@@ -241,6 +239,17 @@ impl Money {
             }
         }
     }
+}
+
+/// What postings leave in an account.
+fn left_in(account: Account, postings: &[Posting]) -> i128 {
+    let of = |posting: &Posting| {
+        let micro = i128::from(posting.micro);
+        let came = if posting.to == account { micro } else { 0 };
+        let went = if posting.from == account { micro } else { 0 };
+        came - went
+    };
+    postings.iter().map(of).sum()
 }
 
 const fn word(account: Account) -> &'static str {

@@ -48,7 +48,7 @@ pub(super) struct Priced<'a> {
 }
 
 impl<'a> Priced<'a> {
-    pub(super) fn of_entry(entry: &'a ContributionEntry) -> Self {
+    pub(super) fn of_entry(entry: &'a ContributionEntry<'_>) -> Self {
         Self {
             task: &entry.task,
             modality: &entry.modality,

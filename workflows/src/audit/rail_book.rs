@@ -52,6 +52,12 @@ pub struct RailBook {
 }
 
 impl RailBook {
+    /// With room for so many payouts.
+    #[must_use]
+    pub fn with_room(payouts: u64) -> Self {
+        Self { keys: Numbered::with_room(payouts), ..Self::default() }
+    }
+
     /// Takes the next line in.
     pub fn line(&mut self, line: &RailLine<'_>) {
         self.lines += 1;

@@ -87,6 +87,13 @@ pub(super) async fn a_sequenced_row_is_found_from_every_position_it_holds<S: Sha
     assert_eq!(at(5).await, Ok(Some((5, bytes("5")))));
     assert_eq!(at(1 << 40).await, Ok(Some((1 << 40, bytes("far")))));
     assert_eq!(store.sequenced(OTHER_SHARD, 5).await, Ok(None));
+    let down = |from, limit| store.sequenced_down(SHARD, from, limit);
+    let expected = [(1 << 40, bytes("far")), (5, bytes("5")), (2, bytes("2 to 4"))];
+    assert_eq!(down(u64::MAX, 9).await.as_deref(), Ok(&expected[..]));
+    assert_eq!(down(u64::MAX, 2).await.as_deref(), Ok(&expected[..2]));
+    assert_eq!(down(1 << 39, 9).await.as_deref(), Ok(&expected[1..]));
+    assert_eq!(down(1, 9).await, Ok(vec![]));
+    assert_eq!(store.sequenced_down(OTHER_SHARD, u64::MAX, 9).await, Ok(vec![]));
 }
 
 pub(super) async fn journeys_are_listed_by_place_in_pages<S: ShardStore>(store: S) {
