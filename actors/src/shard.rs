@@ -234,6 +234,8 @@ pub struct State {
     deferred: Vec<(Arrival, Box<Proposal>)>,
     // The outside.
     offered: usize,
+    /// Rows that stand at another position in the log than here.
+    moved: BTreeMap<u64, u64>,
     posting: Arc<AtomicUsize>,
     erasing: usize,
     /// What the sweep tries to erase again.
@@ -366,6 +368,7 @@ impl State {
         answer: Answer,
     ) -> Result<(), Error> {
         self.offered = self.offered.saturating_sub(1);
+        let from = self.moved.remove(&from).unwrap_or(from);
         let Answer::At(first) = answer else { return Err(Error::Log(answer)) };
         let indices: Vec<u64> = (first..first + count).collect();
         let now = self.now();

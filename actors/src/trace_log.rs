@@ -48,6 +48,8 @@ pub struct TraceLog {
     retained: VecDeque<Retained>,
     acknowledged: BTreeMap<ShardId, u64>,
     margin: margin::Margin,
+    /// First index and end of the retained objects that nobody needed at the last look.
+    spare: VecDeque<(u64, u64)>,
     /// Sizes of the checkpoints that stand, oldest first.
     checkpoints: VecDeque<u64>,
     publishing: bool,

@@ -31,9 +31,8 @@ pub struct TraceRole;
 pub enum LogMessage {
     /// A shard offers an outbox row.
     Offer(Offer, ActorRef<ShardMessage>),
-    /// What does the log have of a shard's outbox from a position on. Before that one stands the
-    /// position from which on rows are offered again.
-    Above(ShardId, (u64, u64), oneshot::Sender<Result<Vec<Found>, trace_log::Error>>),
+    /// A shard's new owner asks what the log has of its outbox.
+    Above(Asked),
     /// A shard has committed the indices of everything below a position.
     Acknowledge(ShardId, u64),
     /// The log is back from sequencing.
@@ -113,7 +112,20 @@ impl std::fmt::Debug for Arguments {
     }
 }
 
-type Asked = (ShardId, (u64, u64), oneshot::Sender<Result<Vec<Found>, trace_log::Error>>);
+/// What a shard's owner asks the log before it decides anything.
+#[derive(Debug)]
+pub struct Asked {
+    /// Which shard.
+    pub shard: ShardId,
+    /// Under which epoch.
+    pub epoch: u64,
+    /// What waits in its outbox, by position.
+    pub rows: Vec<(u64, Vec<Vec<u8>>)>,
+    /// Its next position.
+    pub next: u64,
+    /// What the log has of it ([`TraceLog::above`]).
+    pub reply: oneshot::Sender<Result<Vec<Found>, trace_log::Error>>,
+}
 
 /// What it keeps.
 #[derive(Debug)]
@@ -209,7 +221,7 @@ impl Actor for TraceRole {
     ) -> Result<(), ActorProcessingErr> {
         match message {
             LogMessage::Offer(offer, shard) => state.offered(offer, shard),
-            LogMessage::Above(shard, rows, reply) => state.asked.push((shard, rows, reply)),
+            LogMessage::Above(asked) => state.asked.push(asked),
             LogMessage::Acknowledge(shard, below) => state.acknowledged.push((shard, below)),
             LogMessage::Worked(work) => state.worked(*work)?,
             LogMessage::Published(written) => {
@@ -440,14 +452,15 @@ impl State {
 fn answer(mut log: TraceLog, asked: Vec<Asked>, myself: &ActorRef<LogMessage>) {
     let myself = myself.clone();
     tokio::spawn(async move {
-        for (shard, (pending, next), reply) in asked {
-            let mut found = log.above(shard, pending, next).await;
+        for Asked { shard, epoch, rows, next, reply } in asked {
+            log.fence(shard, epoch);
+            let mut found = log.above(shard, &rows, next).await;
             if matches!(found, Err(trace_log::Error::Superseded { .. })) {
                 // It slept while others published.
                 found = match reopen(&log).await {
                     Ok(reopened) => {
                         log = reopened;
-                        log.above(shard, pending, next).await
+                        log.above(shard, &rows, next).await
                     }
                     Err(error) => Err(error),
                 };

@@ -17,6 +17,7 @@ mod lanes;
 mod limits;
 mod link;
 mod members;
+mod progress;
 mod register;
 mod rows;
 mod value;
@@ -80,6 +81,7 @@ impl Default for Options {
 pub struct RedisStore {
     link: Arc<Link>,
     clock: Arc<ServerClock>,
+    progress: progress::Progress,
     shards: u16,
     intake_max: u64,
     lease_ttl: Duration,
@@ -123,6 +125,7 @@ impl RedisStore {
         Ok(Self {
             link,
             clock: Arc::new(clock),
+            progress: progress::Progress::default(),
             shards,
             intake_max: options.intake_max,
             lease_ttl: options.lease_ttl,
@@ -384,8 +387,13 @@ impl ShardStore for RedisStore {
             self.check_shard(shard)?;
             let mut call = function("gm1_commit", &prefix(shard));
             call.arg(owner_text(fence.owner)).arg(fence.epoch).arg(fence.seq).arg(self.ttl_ms());
-            encoding::commit(&mut call, &commit);
-            encoding::committed(shard, self.write(&call).await?)
+            let known = self.progress.of(shard, fence.epoch, |_| {});
+            encoding::commit(&mut call, &commit, known.read);
+            let committed = encoding::committed(shard, self.write(&call).await?)?;
+            if committed == Committed::Applied {
+                self.progress.of(shard, fence.epoch, |known| known.seq = known.seq.max(fence.seq));
+            }
+            Ok(committed)
         })
     }
 

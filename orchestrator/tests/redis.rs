@@ -165,3 +165,56 @@ async fn a_full_server_refuses_intake_and_takes_commits_and_withdrawals() {
     server.command(&["CONFIG", "SET", "maxmemory", "0"]);
     assert!(matches!(submit(Lane::Intake).await.unwrap()[..], [Submitted::Accepted(_)]));
 }
+
+#[tokio::test]
+async fn an_item_is_not_taken_out_under_the_number_of_one_that_a_failover_forgot() {
+    use gristmill_actors::ports::{Fetch, Intake, Reads, ShardStore, StoreError, Submitted};
+    use gristmill_workflows::commit::Commit;
+    use gristmill_workflows::id::ShardId;
+    use gristmill_workflows::inbox::Lane;
+    use gristmill_workflows::lease::Fence;
+    use std::sync::Arc;
+    let Some(server) = Server::start() else { return };
+    let address = Address::parse(&server.url()).unwrap();
+    let store = RedisStore::open(address, Options::default()).await.unwrap();
+    let shard = ShardId(0);
+    let submit = async |lane, item: &[u8]| {
+        let item = item.to_vec();
+        let (identity, mark, reads) = (None, None, Reads::default());
+        let intake = Intake { shard, lane, item, identity, mark, reads };
+        match store.submit(vec![intake]).await.unwrap()[..] {
+            [Submitted::Accepted(arrival)] => arrival,
+            ref other => panic!("{other:?}"),
+        }
+    };
+    let fetch = async |epoch| {
+        let (control, intake) = ((None, 9), (None, 9));
+        store.fetch(shard, Fetch { owner: 1, epoch, notes: true, control, intake }).await
+    };
+    let done = async |epoch, seq, gone: Vec<(Lane, u64)>| {
+        let commit = Commit { inbox_remove: gone, state: b"s".to_vec(), ..Commit::default() };
+        store.commit(shard, Fence { owner: 1, epoch, seq }, Arc::new(commit)).await
+    };
+    let fenced = StoreError::Fenced { shard };
+    for lane in [Lane::Control, Lane::Intake] {
+        let epoch = store.claim(shard, 1).await.unwrap().epoch;
+        server.remember();
+        let forgotten = submit(lane, b"forgotten").await;
+        fetch(epoch).await.unwrap();
+        server.forget();
+        let arrival = submit(lane, b"later").await;
+        assert_eq!(arrival, forgotten, "its number is given out again");
+        let early = fetch(epoch).await;
+        assert_eq!(early.err(), Some(fenced.clone()), "its owner reads from above that number on");
+        assert_eq!(done(epoch, 1, vec![(lane, forgotten)]).await, Err(fenced.clone()));
+        let epoch = store.claim(shard, 1).await.unwrap().epoch;
+        let lanes = fetch(epoch).await.unwrap();
+        let items = [lanes.control, lanes.intake].concat();
+        assert_eq!(items, [(arrival, b"later".to_vec())]);
+        done(epoch, 1, vec![(lane, arrival)]).await.unwrap();
+        server.remember();
+        done(epoch, 2, Vec::new()).await.unwrap();
+        server.forget();
+        assert_eq!(fetch(epoch).await.err(), Some(fenced.clone()), "its last commit is gone");
+    }
+}

@@ -82,6 +82,8 @@ pub const LOOK_AGAIN_MS: u64 = 1_000;
 /// A payout that was released this long ago, in milliseconds, and waited for the log since is released
 /// again, so that the time for which its rail knows its key is not spent on waiting.
 pub const RELEASED_STALE_MS: u64 = 30_000;
+/// How long a payout waits for others of its contributor that a failover forgot, in milliseconds.
+pub const PAYOUT_WAITS_MS: u64 = 30_000;
 /// What a node leases of a rate at once is over after this, in milliseconds, but for a single start.
 pub const RATE_SLICE_MS: u64 = 200;
 /// A rate is leased this far ahead at the most, in milliseconds; further was by another clock.

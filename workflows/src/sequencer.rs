@@ -104,6 +104,8 @@ pub struct Sequencer {
     before: [u8; 32],
     cursors: BTreeMap<ShardId, Cursor>,
     recent: BTreeMap<ShardId, BTreeMap<u64, Recent>>,
+    /// Epochs that owners spoke under; the next object says them.
+    fences: BTreeMap<ShardId, u64>,
 }
 
 impl Sequencer {
@@ -132,6 +134,27 @@ impl Sequencer {
         true
     }
 
+    /// A shard's owner speaks under this epoch: what an older one still offers is refused, here at once
+    /// and by every other writer once the next object stands.
+    pub fn fence(&mut self, shard: ShardId, epoch: u64) {
+        let fence = self.fences.entry(shard).or_default();
+        *fence = epoch.max(*fence);
+    }
+
+    /// Every shard's fence.
+    pub fn fences(&self) -> &BTreeMap<ShardId, u64> {
+        &self.fences
+    }
+
+    /// Whether a row that a shard has in its outbox is not what was sequenced at its position.
+    pub fn differs(&self, shard: ShardId, rows: &[(u64, Vec<Vec<u8>>)]) -> bool {
+        let (next, recent) = (self.cursor(shard).next, self.recent.get(&shard));
+        rows.iter().take_while(|(from, _)| *from < next).any(|(from, entries)| {
+            let known = recent.and_then(|recent| recent.get(from));
+            known.is_none_or(|known| known.digest != digest(entries))
+        })
+    }
+
     /// Gives out indices. The object, if any, must be durable before an answer leaves; then
     /// [`Self::sealed`] takes its hash.
     pub fn sequence(&mut self, offers: Vec<Offer>) -> (Option<Sequenced>, Vec<Answer>) {
@@ -144,6 +167,10 @@ impl Sequencer {
         if taken.is_empty() {
             return (None, answers);
         }
+        for (shard, fence) in &self.fences {
+            let cursor = self.cursors.entry(*shard).or_default();
+            cursor.epoch = cursor.epoch.max(*fence);
+        }
         let cursors = self.cursors.clone();
         (Some(Sequenced { first, before: self.before, cursors, offers: taken }), answers)
     }
@@ -153,7 +180,8 @@ impl Sequencer {
             return Answer::At(self.size);
         }
         let cursor = self.cursors.entry(offer.shard).or_default();
-        if offer.epoch < cursor.epoch {
+        let fence = self.fences.get(&offer.shard).copied().unwrap_or_default();
+        if offer.epoch < cursor.epoch.max(fence) {
             return Answer::Fenced;
         }
         cursor.epoch = offer.epoch;

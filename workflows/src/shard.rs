@@ -34,7 +34,7 @@ use crate::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
-pub use adoption::Found;
+pub use adoption::{Due, Found};
 pub use control::Chain;
 pub use decide::refusal_reason;
 

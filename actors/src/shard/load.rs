@@ -6,13 +6,13 @@ use super::expiry::Expiry;
 use super::{Arguments, Desk, Error, ShardMessage, State};
 use crate::contribution::tell;
 use crate::ports::{Loaded, ShardStore};
-use crate::trace_role::LogMessage;
+use crate::trace_role::{Asked, LogMessage};
 use gristmill_workflows::codec::{self, decode};
-use gristmill_workflows::commit::{Admitted, OutboxRow, Place, ShardState};
+use gristmill_workflows::commit::{Admitted, OutboxRow, Place, SequencedRow, ShardState};
 use gristmill_workflows::id::{Arrival, ShardId};
 use gristmill_workflows::limits::UNCLEAN_ENDS_MAX;
 use gristmill_workflows::sequencer::Offer;
-use gristmill_workflows::shard::Shard;
+use gristmill_workflows::shard::{Due, Shard};
 use ractor::ActorRef;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -72,6 +72,7 @@ pub(super) async fn load(
         at_desk: None,
         deferred: Vec::new(),
         offered: 0,
+        moved: BTreeMap::new(),
         posting: Arc::new(AtomicUsize::new(0)),
         erasing: 0,
         erase_again: Vec::new(),
@@ -105,13 +106,19 @@ impl State {
         loaded: Loaded,
         same_life: bool,
     ) -> Result<(), Error> {
-        self.adopt_lost(loaded.outbox.first().map(|(from, _)| *from)).await?;
+        let mut rows = Vec::new();
         for (from, row) in &loaded.outbox {
             let row: OutboxRow = decode(row)?;
             match row.into_parts() {
                 (Some(first), entries) => self.machine.adopted(*from, first, entries),
-                (None, entries) => self.offer(myself, *from, entries),
+                (None, entries) => rows.push((*from, entries)),
             }
+        }
+        for Due { from, at, entries } in self.adopt_lost(rows).await? {
+            if at != from {
+                self.moved.insert(at, from);
+            }
+            self.offer(myself, at, entries);
         }
         if !loaded.erasures.is_empty() {
             self.erase(myself, loaded.erasures);
@@ -129,23 +136,46 @@ impl State {
     }
 
     /// A store that nodes share may have failed over and forgotten commits. What the log has of them
-    /// stands.
-    async fn adopt_lost(&mut self, pending: Option<u64>) -> Result<(), Error> {
+    /// stands. Answers what is to be offered.
+    async fn adopt_lost(&mut self, rows: Vec<(u64, Vec<Vec<u8>>)>) -> Result<Vec<Due>, Error> {
+        let as_it_is = |(from, entries)| Due { from, at: from, entries };
         let Some(log) = self.engine.log.get().filter(|_| self.engine.shares) else {
-            return Ok(());
+            return Ok(rows.into_iter().map(as_it_is).collect());
         };
         let (reply, answer) = oneshot::channel();
+        let (shard, epoch) = (self.id, self.epoch);
         let next = self.machine.state().outbox_next;
-        let pending = pending.unwrap_or(next).min(next);
-        tell(log, LogMessage::Above(self.id, (pending, next), reply));
+        tell(log, LogMessage::Above(Asked { shard, epoch, rows: rows.clone(), next, reply }));
         let found = answer.await.map_err(|_| Error::NoLog)??;
-        if !found.is_empty() {
-            let entries: usize = found.iter().map(|found| found.entries.len()).sum();
-            let shard = self.id;
+        let Some(lowest) = found.iter().map(|found| found.first).min() else {
+            return Ok(rows.into_iter().map(as_it_is).collect());
+        };
+        let known = self.indices_from(lowest).await?;
+        let (now, before) = (self.now(), self.machine.unclaimed());
+        let due = self.machine.reconcile(rows, &found, &known, now)?;
+        let entries = self.machine.unclaimed().saturating_sub(before);
+        if entries > 0 {
             tracing::error!(%shard, entries, "the store lost commits; the log's entries stand");
-            self.machine.adopt(found)?;
         }
-        Ok(())
+        Ok(due)
+    }
+
+    /// Indices that the store has of this shard's entries, from one on: the newest rows.
+    async fn indices_from(&self, lowest: u64) -> Result<BTreeSet<u64>, Error> {
+        let (mut known, mut at) = (BTreeSet::new(), Some(u64::MAX));
+        while let Some(position) = at {
+            let row = self.engine.ports.store.sequenced(self.id, position).await?;
+            let Some((from, row)) = row else { break };
+            let ranges = decode::<SequencedRow>(&row)?.0;
+            let indices = ranges.iter().flat_map(|range| range.first..range.first + range.count);
+            let indices: Vec<u64> = indices.filter(|index| *index >= lowest).collect();
+            if indices.is_empty() {
+                break;
+            }
+            known.extend(indices);
+            at = from.checked_sub(1);
+        }
+        Ok(known)
     }
 
     /// What was admitted when memory was lost: what has a moving row goes on; what is still in the

@@ -3,14 +3,15 @@
 //! No node hears what the shards of the others have committed, so whoever publishes looks at the
 //! store now and then. And a store that fails over may forget what it had acknowledged: its shards
 //! then take up from the log what they lost ([`TraceLog::above`]). So an object stays until all its
-//! positions were seen committed for [`PRUNE_AFTER_MS`], in every look since.
+//! positions were seen committed for [`PRUNE_AFTER_MS`], in every look since. A shard that does not
+//! commit holds the objects that it has a part in, and no others.
 
-use super::limits::{PRUNE_AFTER_MS, PRUNE_LOOKS_MAX};
+use super::limits::{PRUNE_AFTER_MS, PRUNE_LOOKS_MAX, PRUNED_MAX};
 use super::objects::{SEQUENCED, numbers};
 use super::{Error, TraceLog};
 use gristmill_workflows::id::ShardId;
 use gristmill_workflows::time::Timestamp;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Looks at the store, oldest first: the positions below which each shard had committed indices.
 #[derive(Debug, Clone, Default)]
@@ -48,6 +49,29 @@ impl TraceLog {
     /// committed. Only a shared log needs it.
     pub fn committed(&mut self, now: Timestamp, committed: BTreeMap<ShardId, u64>) {
         self.margin.look(now, committed);
+        self.find_spare();
+    }
+
+    /// Which objects nobody needs any more, by the looks so far.
+    pub(super) fn find_spare(&mut self) {
+        let mut below: BTreeMap<ShardId, Option<u64>> = BTreeMap::new();
+        let margin = &self.margin;
+        let mut done = |(shard, end): &(ShardId, u64)| {
+            let below = *below.entry(*shard).or_insert_with(|| margin.below(*shard));
+            below.is_some_and(|below| below >= *end)
+        };
+        let spare = self.retained.iter().filter(|object| object.shards.iter().all(&mut done));
+        self.spare = spare.map(|object| (object.first, object.end)).collect();
+    }
+
+    /// First indices of the oldest objects that nobody needs any more, published ones, but never the
+    /// newest.
+    pub(super) fn spare(&self) -> BTreeSet<u64> {
+        let (published, newest) = (self.published_size(), self.retained.back());
+        let goes = |(first, end): &&(u64, u64)| {
+            *end <= published && newest.is_some_and(|newest| newest.first > *first)
+        };
+        self.spare.iter().take_while(goes).take(PRUNED_MAX).map(|(first, _)| *first).collect()
     }
 
     /// Whether there are sequenced objects that might go.
@@ -61,21 +85,23 @@ impl TraceLog {
     /// # Errors
     /// [`Error::Misnamed`] or [`Error::Store`]; nothing was changed then.
     pub async fn trim(&mut self) -> Result<(), Error> {
-        let Some(oldest) = numbers(&*self.store, SEQUENCED).await?.first().copied() else {
-            return Ok(());
-        };
-        let gone = self.retained.iter().take_while(|object| object.first < oldest).count();
-        self.drop_retained(gone);
+        let stand = numbers(&*self.store, SEQUENCED).await?;
+        let newest = stand.last().copied().unwrap_or_default();
+        self.drop_retained(|first| first < newest && stand.binary_search(&first).is_err());
         Ok(())
     }
 
-    /// The oldest sequenced objects are gone: nobody offers again what they hold.
-    pub(super) fn drop_retained(&mut self, count: usize) {
-        for object in self.retained.drain(..count) {
-            for (shard, end) in object.shards {
-                self.sequencer.forget(shard, end);
+    /// Sequenced objects are gone: nobody offers again what they hold.
+    pub(super) fn drop_retained(&mut self, is_gone: impl Fn(u64) -> bool) {
+        let sequencer = &mut self.sequencer;
+        self.retained.retain(|object| {
+            let goes = is_gone(object.first);
+            for (shard, end) in object.shards.iter().filter(|_| goes) {
+                sequencer.forget(*shard, *end);
             }
-        }
+            !goes
+        });
+        self.spare.retain(|(first, _)| !is_gone(*first));
     }
 }
 

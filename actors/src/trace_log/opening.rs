@@ -2,7 +2,7 @@
 
 use super::limits::BACKLOG_BYTES_MAX;
 use super::objects::{CHECKPOINT, CHECKPOINTS, Loaded, SEQUENCED, checkpoint, numbered, numbers};
-use super::{Batch, Error, TraceLog, View, sha256};
+use super::{Batch, Error, Retained, TraceLog, View, sha256};
 use crate::ports::LogStore;
 use gristmill_trace::checkpoint::Checkpoint;
 use gristmill_trace::key::SigningKey;
@@ -52,6 +52,7 @@ impl TraceLog {
             retained: VecDeque::new(),
             acknowledged: BTreeMap::new(),
             margin: super::margin::Margin::default(),
+            spare: VecDeque::new(),
             checkpoints: checkpoints.into(),
             publishing: false,
             stopped: false,
@@ -62,18 +63,14 @@ impl TraceLog {
     }
 
     async fn replay(&mut self) -> Result<(), Error> {
-        let mut void = Vec::new();
+        let mut before = Vec::new();
         for first in numbers(&*self.store, SEQUENCED).await? {
             let path = numbered(SEQUENCED, first);
-            let Some(bytes) = self.store.read(path.clone()).await? else {
-                return Err(Error::Missing { path });
-            };
-            let decoded = codec::decode::<Sequenced>(&bytes);
-            let object = decoded.map_err(|source| Error::Object { path: path.clone(), source })?;
+            let (object, hash) = self.object(&path).await?;
             if object.first != first {
                 return Err(Error::Misnamed { path });
             }
-            void.extend(self.take_up(object, sha256(&bytes), path)?);
+            before.extend(self.take_up(object, hash, path)?);
             if self.backlog_bytes > BACKLOG_BYTES_MAX {
                 self.publish().await?;
             }
@@ -82,30 +79,35 @@ impl TraceLog {
         if published > sequenced {
             return Err(Error::Ahead { published, sequenced });
         }
-        if !void.is_empty() {
-            self.store.remove(void).await?;
-        }
-        Ok(())
+        self.keep(before).await
     }
 
-    /// Takes up one object; paths of those before a gap, which nothing needs any more.
+    async fn object(&self, path: &str) -> Result<(Sequenced, [u8; 32]), Error> {
+        let path = || path.to_owned();
+        let bytes =
+            self.store.read(path()).await?.ok_or_else(|| Error::Missing { path: path() })?;
+        let decoded = codec::decode::<Sequenced>(&bytes);
+        let object = decoded.map_err(|source| Error::Object { path: path(), source })?;
+        Ok((object, sha256(&bytes)))
+    }
+
+    /// Takes up one object; those before a gap, if it comes after one.
     fn take_up(
         &mut self,
         object: Sequenced,
         hash: [u8; 32],
         path: String,
-    ) -> Result<Vec<String>, Error> {
-        let mut void = Vec::new();
+    ) -> Result<Vec<Retained>, Error> {
+        let mut before = Vec::new();
         let follows = !self.retained.is_empty() && self.sequencer.replay(&object, hash);
         if !follows {
-            // Taking objects away is not durable and a stale writer may put one back, so among
-            // the published ones some may be missing. What follows such a gap must be whole.
+            // Objects that nobody needs are taken away, so among the published ones some may be
+            // missing. What follows the last gap must be whole.
             if object.first > self.published_size() {
                 return Err(Error::Chain { path });
             }
             self.sequencer = Sequencer::default();
-            let before = self.retained.drain(..);
-            void.extend(before.map(|object| numbered(SEQUENCED, object.first)));
+            before.extend(self.retained.drain(..));
             self.backlog.clear();
             self.backlog_bytes = 0;
             self.sequencer.replay(&object, hash);
@@ -114,7 +116,44 @@ impl TraceLog {
         if object.end() > self.published_size() {
             self.wait(Batch::of(object));
         }
-        Ok(void)
+        Ok(before)
+    }
+
+    /// Objects before a gap: a shard that does not commit may still need them, or a stale writer has
+    /// put one back, maybe with other entries. What was published tells.
+    async fn keep(&mut self, before: Vec<Retained>) -> Result<(), Error> {
+        let mut void = Vec::new();
+        for one in before.into_iter().rev() {
+            let path = numbered(SEQUENCED, one.first);
+            let (object, _) = self.object(&path).await?;
+            if !self.is_published(&object).await? {
+                void.push(path);
+                continue;
+            }
+            let mut first = object.first;
+            for offer in &object.offers {
+                self.sequencer.recall(offer, first);
+                first += offer.entries.len() as u64;
+            }
+            self.retained.push_front(one);
+        }
+        if !void.is_empty() {
+            self.store.remove(void).await?;
+        }
+        Ok(())
+    }
+
+    async fn is_published(&mut self, object: &Sequenced) -> Result<bool, Error> {
+        let Some(view) = self.view.as_mut().filter(|view| view.size() >= object.end()) else {
+            return Ok(false);
+        };
+        let entries = object.offers.iter().flat_map(|offer| &offer.entries);
+        for (index, entry) in (object.first..).zip(entries) {
+            if view.entry(index).await? != *entry {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 }
 

@@ -34,8 +34,8 @@ pub struct Written {
 #[derive(Debug, Default)]
 pub(super) struct Stale {
     paths: Vec<String>,
-    /// How many of the oldest retained sequenced objects are among the paths.
-    pub(super) sequenced: usize,
+    /// First indices of the retained sequenced objects that are among the paths.
+    pub(super) sequenced: BTreeSet<u64>,
     /// How many of the oldest checkpoints are.
     pub(super) checkpoints: usize,
 }
@@ -70,7 +70,7 @@ impl TraceLog {
             return Ok(Published { size: self.published_size(), root: self.publisher.root() });
         }
         let Written { publisher, view, stale } = written?;
-        self.drop_retained(stale.sequenced);
+        self.drop_retained(|first| stale.sequenced.contains(&first));
         self.checkpoints.drain(..stale.checkpoints);
         if self.checkpoints.back() != Some(&view.size()) {
             self.checkpoints.push_back(view.size());
@@ -86,30 +86,14 @@ impl TraceLog {
         Ok(published)
     }
 
-    /// Bounded work: the oldest sequenced objects that are published and whose indices all their
-    /// shards have committed (where others write too, long enough ago), but never the newest; the
-    /// oldest checkpoints beyond those kept, and the partial tiles that only they need.
+    /// Bounded work: the oldest sequenced objects that are published and that nobody needs, but never
+    /// the newest; the oldest checkpoints beyond those kept, and the partial tiles that only they need.
     fn stale(&self, size: u64) -> Stale {
-        let published = self.published_size();
-        let behind = self.retained.len().saturating_sub(1).min(PRUNED_MAX);
-        let done = |object: &&super::Retained| {
-            let below = |shard| match self.shared {
-                true => self.margin.below(shard),
-                false => self.acknowledged.get(&shard).copied(),
-            };
-            let acknowledged =
-                |(shard, next): &(ShardId, u64)| below(*shard).is_some_and(|n| n >= *next);
-            object.end <= published && object.shards.iter().all(acknowledged)
-        };
-        let sequenced = self.retained.iter().take(behind).take_while(done).count();
+        let sequenced = if self.shared { self.spare() } else { self.acknowledged() };
         let checkpoints =
             self.checkpoints.len().saturating_sub(CHECKPOINTS_KEPT - 1).min(PRUNED_MAX);
-        let mut paths: Vec<String> = self
-            .retained
-            .iter()
-            .take(sequenced)
-            .map(|object| numbered(SEQUENCED, object.first))
-            .collect();
+        let mut paths: Vec<String> =
+            sequenced.iter().map(|first| numbered(SEQUENCED, *first)).collect();
         let kept = self.checkpoints.iter().skip(checkpoints).chain([&size]);
         let needed: BTreeSet<tile::Tile> = kept.flat_map(|size| tile::partials(*size)).collect();
         let old = self.checkpoints.iter().take(checkpoints);
@@ -119,6 +103,20 @@ impl TraceLog {
         paths.extend(partials.iter().map(tile::Tile::path));
         paths.extend(old.map(|size| numbered(CHECKPOINTS, *size)));
         Stale { paths, sequenced, checkpoints }
+    }
+
+    /// The oldest sequenced objects that are published and whose indices all their shards have
+    /// committed; the newest one is not among them.
+    fn acknowledged(&self) -> BTreeSet<u64> {
+        let published = self.published_size();
+        let behind = self.retained.len().saturating_sub(1).min(PRUNED_MAX);
+        let committed = |(shard, next): &(ShardId, u64)| {
+            self.acknowledged.get(shard).is_some_and(|below| below >= next)
+        };
+        let done = |object: &&super::Retained| {
+            object.end <= published && object.shards.iter().all(committed)
+        };
+        self.retained.iter().take(behind).take_while(done).map(|object| object.first).collect()
     }
 }
 

@@ -64,9 +64,15 @@ impl TraceLog {
         }
     }
 
-    /// What the log has of a shard's outbox from position `next` on, in order: more than the shard
-    /// knows if its store lost commits. Rows from `pending` on will be offered again, whatever the
-    /// shard said before.
+    /// A shard's owner speaks under this epoch: what an older one offers from now on is refused.
+    pub fn fence(&mut self, shard: ShardId, epoch: u64) {
+        self.sequencer.fence(shard, epoch);
+    }
+
+    /// What the log has of a shard's outbox from its waiting `rows` on, or from `next` on, in order.
+    /// Nothing if that is no more than the shard knows, and nothing else: its store may have lost
+    /// commits, and an owner of before may have offered what it lost. The rows will be offered again,
+    /// whatever the shard said before.
     ///
     /// # Errors
     /// As [`TraceLog::catch_up`]; [`Error::Pruned`] if an object that holds it is gone: the store lost
@@ -74,13 +80,15 @@ impl TraceLog {
     pub async fn above(
         &mut self,
         shard: ShardId,
-        pending: u64,
+        rows: &[(u64, Vec<Vec<u8>>)],
         next: u64,
     ) -> Result<Vec<Found>, Error> {
         self.catch_up().await?;
+        let pending = rows.first().map_or(next, |(from, _)| *from);
         let mut found = Vec::new();
         let forgotten = self.acknowledged.get(&shard).is_some_and(|below| *below > pending);
-        if !forgotten && self.sequencer.cursor(shard).next <= next {
+        let more = self.sequencer.cursor(shard).next > next;
+        if !forgotten && !more && !self.sequencer.differs(shard, rows) {
             return Ok(found);
         }
         self.acknowledged.remove(&shard);
@@ -98,14 +106,12 @@ impl TraceLog {
                 let count = offer.entries.len() as u64;
                 if offer.shard == shard && offer.from >= pending {
                     self.sequencer.recall(&offer, first);
-                    if offer.from >= next {
-                        found.push(Found { from: offer.from, first, entries: offer.entries });
-                    }
+                    found.push(Found { from: offer.from, first, entries: offer.entries });
                 }
                 first += count;
             }
         }
-        whole(shard, next, self.sequencer.cursor(shard).next, &found)?;
+        whole(shard, pending, self.sequencer.cursor(shard).next, &found)?;
         Ok(found)
     }
 
@@ -144,9 +150,13 @@ impl TraceLog {
         let mut log = Self::open_with(Arc::clone(&self.store), Arc::clone(&self.key)).await?;
         log.shared = self.shared;
         log.margin.clone_from(&self.margin);
+        for (shard, epoch) in self.sequencer.fences() {
+            log.fence(*shard, *epoch);
+        }
         for (shard, below) in &self.acknowledged {
             log.acknowledge(*shard, *below);
         }
+        log.find_spare();
         Ok(log)
     }
 
@@ -202,9 +212,9 @@ impl TraceLog {
     }
 }
 
-/// What a shard lost has to be there from the first position to the last.
-fn whole(shard: ShardId, next: u64, cursor: u64, found: &[Found]) -> Result<(), Error> {
-    let mut from = next;
+/// What a shard asks for has to be there from the first position to the last.
+fn whole(shard: ShardId, pending: u64, cursor: u64, found: &[Found]) -> Result<(), Error> {
+    let mut from = pending;
     for one in found {
         if one.from != from {
             return Err(Error::Pruned { shard, from });

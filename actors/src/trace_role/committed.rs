@@ -20,6 +20,10 @@ pub(super) fn look(engine: Arc<Engine>, myself: ActorRef<LogMessage>) {
         for shard in (0..engine.world.shards).map(ShardId) {
             match below(&*engine.ports.store, shard).await {
                 Ok(below) => drop(committed.insert(shard, below)),
+                // It holds what it has a part in; the others go on.
+                Err(error) if error.is_beyond_this_node() => {
+                    tracing::warn!(%shard, %error, "what the shard has committed cannot be read");
+                }
                 Err(error) => {
                     tracing::warn!(%shard, %error, "what the shard has committed is not known");
                     return tell(&myself, LogMessage::Committed(None));

@@ -345,19 +345,101 @@ async fn objects_of_a_shared_log_stay_for_the_margin_and_what_a_store_forgot_is_
     publisher.publish().await.unwrap();
     assert_eq!(objects(), 11, "nor that it has for a short while");
     // Another node, whose store forgot all since position 15.
-    assert_eq!(other.above(ShardId(1), 15, 15).await.unwrap().len(), 6);
+    assert_eq!(other.above(ShardId(1), &[], 15).await.unwrap().len(), 6);
     publisher.committed(Timestamp(PRUNE_AFTER_MS), committed(30));
     publisher.sequence(vec![offer(1, 31, 1)]).await.unwrap();
     publisher.publish().await.unwrap();
     assert_eq!(objects(), 7, "five were seen committed for the whole margin");
-    let found = other.reopened().await.unwrap().above(ShardId(1), 15, 15).await.unwrap();
+    let found = other.reopened().await.unwrap().above(ShardId(1), &[], 15).await.unwrap();
     assert_eq!((found[0].from, found.len()), (15, 7));
     other.trim().await.unwrap();
     for mut log in [other, open(&store).await.unwrap().share()] {
-        let error = log.above(ShardId(1), 12, 12).await.unwrap_err();
+        let error = log.above(ShardId(1), &[], 12).await.unwrap_err();
         assert!(matches!(error, Error::Pruned { shard: ShardId(1), from: 12 }), "{error}");
-        assert_eq!(log.above(ShardId(1), 32, 32).await.unwrap(), []);
+        assert_eq!(log.above(ShardId(1), &[], 32).await.unwrap(), []);
     }
+}
+
+#[tokio::test]
+async fn a_shard_that_does_not_commit_keeps_what_it_needs_of_a_shared_log_and_no_more() {
+    let store = MemoryLog::new();
+    let mut publisher = open(&store).await.unwrap().share();
+    let mut other = open(&store).await.unwrap().share();
+    let objects = || {
+        let objects = store.objects().into_keys().filter(|path| path.starts_with("sequenced/"));
+        objects.collect::<Vec<String>>()
+    };
+    let stuck = [offer(2, 0, 1), offer(2, 1, 1)];
+    for nth in 0..100 {
+        let both = stuck.iter().filter(|stuck| nth == 3 + stuck.from * 40).cloned();
+        let offers = both.chain([offer(1, nth, 1)]).collect();
+        publisher.sequence(offers).await.unwrap();
+        publisher.publish().await.unwrap();
+    }
+    other.catch_up().await.unwrap();
+    for now in [0, PRUNE_AFTER_MS] {
+        // Of shard 2 nothing is known.
+        publisher.committed(Timestamp(now), BTreeMap::from([(ShardId(1), 100)]));
+    }
+    for nth in 100..104 {
+        publisher.sequence(vec![offer(1, nth, 1)]).await.unwrap();
+        publisher.publish().await.unwrap();
+    }
+    let left = objects();
+    assert_eq!(left.len(), 2 + 4, "{left:?}");
+    other.follow().await.unwrap();
+    other.trim().await.unwrap();
+    assert_eq!(objects(), left);
+    for mut log in [publisher, other.reopened().await.unwrap(), other, open(&store).await.unwrap()]
+    {
+        let expected = [Answer::At(3), Answer::At(44), Answer::Forgotten];
+        let offers = [stuck.to_vec(), vec![offer(1, 2, 1)]].concat();
+        assert_eq!(log.sequence(offers).await.unwrap(), expected);
+        let found = log.share().above(ShardId(2), &[], 1).await.unwrap();
+        assert_eq!(found.iter().map(|found| found.first).collect::<Vec<u64>>(), [44]);
+    }
+    assert_eq!(objects(), left, "opening takes nothing of them away");
+    // One that says what was not published is not believed.
+    store.damage(&left[0], Some(store.objects()[&left[1]].clone()));
+    assert!(open(&store).await.is_err(), "it has another's name");
+    let lie = MemoryLog::new();
+    let mut liar = open(&lie).await.unwrap();
+    for nth in 0..4 {
+        liar.sequence(vec![offer(3, nth, 1)]).await.unwrap();
+    }
+    store.damage(&left[0], Some(lie.objects()[&left[0]].clone()));
+    let mut log = open(&store).await.unwrap();
+    assert_eq!(objects(), left[1..]);
+    assert_eq!(log.sequence(vec![stuck[0].clone()]).await.unwrap(), [Answer::Forgotten]);
+}
+
+#[tokio::test]
+async fn what_an_older_owner_offers_late_is_refused_or_found_by_the_next_one() {
+    let store = MemoryLog::new();
+    let mut old = open(&store).await.unwrap().share();
+    let mut new = open(&store).await.unwrap().share();
+    let own = |from: u64| Offer { epoch: 2, entries: vec![b"own".to_vec()], ..offer(1, from, 1) };
+    old.sequence(vec![offer(1, 0, 2)]).await.unwrap();
+    new.fence(ShardId(1), 2);
+    assert_eq!(new.above(ShardId(1), &[], 2).await.unwrap(), []);
+    // The new one has committed a row at the position that the old one takes now.
+    assert_eq!(old.sequence(vec![offer(1, 2, 3)]).await.unwrap(), [Answer::At(2)]);
+    assert_eq!(new.sequence(vec![own(2)]).await.unwrap(), [Answer::Forgotten]);
+    let rows = [(2, own(2).entries)];
+    let found = new.above(ShardId(1), &rows, 3).await.unwrap();
+    assert_eq!((found.len(), found[0].from, found[0].entries.len()), (1, 2, 3));
+    assert_eq!(new.sequence(vec![own(5)]).await.unwrap(), [Answer::At(5)]);
+    let answers = old.sequence(vec![offer(1, 6, 1)]).await.unwrap();
+    assert_eq!(answers, [Answer::Fenced], "an object of the new one says its epoch");
+    // An object that only says the epoch, since it holds another shard's entries, is enough.
+    new.fence(ShardId(4), 7);
+    new.sequence(vec![offer(3, 0, 1)]).await.unwrap();
+    assert_eq!(old.sequence(vec![offer(4, 0, 1)]).await.unwrap(), [Answer::Fenced]);
+    let again = [own(2).entries, own(5).entries].into_iter().zip([2, 5]);
+    let rows: Vec<_> = again.map(|(entries, from)| (from, entries)).collect();
+    assert_eq!(new.above(ShardId(1), &rows[1..], 6).await.unwrap(), [], "it stands where it was");
+    let found = new.above(ShardId(1), &rows[..1], 6).await.unwrap();
+    assert_eq!(found.iter().map(|found| found.from).collect::<Vec<u64>>(), [2, 5]);
 }
 
 #[tokio::test]

@@ -75,8 +75,8 @@ pub(super) fn timer(due: Timestamp, whose: Arrival) -> [u8; 16] {
 }
 
 /// Sections of a commit after its guards; `gristmill_v1.lua` has the same order.
-pub(super) fn commit(call: &mut Cmd, commit: &Commit) {
-    call.arg(&commit.state[..]).arg(commit.admitted.as_deref().unwrap_or(&[]));
+pub(super) fn commit(call: &mut Cmd, commit: &Commit, read: u64) {
+    call.arg(&commit.state[..]).arg(commit.admitted.as_deref().unwrap_or(&[])).arg(read);
     call.arg(commit.guards.len() * 5);
     for guard in &commit.guards {
         call.arg(&guard.contributor.0[..]).arg(&guard.grant).arg(&guard.program);

@@ -41,7 +41,8 @@ local function claim(keys, args)
   end
   local epoch = math.max((tonumber(known[2] or '0')) + 1, now)
   local till = int(now + ttl)
-  redis.call('HSET', head, 'owner', owner, 'epoch', int(epoch), 'seq', '0', 'until', till)
+  redis.call('HSET', head, 'owner', owner, 'epoch', int(epoch), 'seq', '0', 'read', '0',
+    'until', till)
   return { 'claimed', int(now), int(epoch), till }
 end
 
@@ -156,12 +157,23 @@ local function lane(key, after, limit, people, slots)
   return items, ids
 end
 
+-- Whether a failover forgot what the owner knows: the number of the last read that brought items, or
+-- of the last commit. What the owner holds in memory may be gone then, and its number another item's.
+local function forgot(known, stands)
+  return tonumber(stands or '0') < tonumber(known)
+end
+
 -- ARGV: owner, epoch, whether to note (0 or 1); the number above which control items are read, or
--- '', and how many at most; the same of intake items.
+-- '', and how many at most; the same of intake items; the last read that brought items, the last
+-- commit, and this read's number.
 local function fetch(keys, args)
   local prefix = keys[1]
-  local head = redis.call('HMGET', prefix .. ':head', 'owner', 'epoch', 'arrived', 'slots')
+  local head = redis.call('HMGET', prefix .. ':head', 'owner', 'epoch', 'arrived', 'slots', 'read',
+    'seq')
   if head[1] ~= args[1] or head[2] ~= args[2] then
+    return { 'fenced' }
+  end
+  if forgot(args[8], head[5]) or forgot(args[9], head[6]) then
     return { 'fenced' }
   end
   local people, slots = {}, {}
@@ -172,6 +184,10 @@ local function fetch(keys, args)
     if args[3] == '1' then
       many('SADD', prefix .. ':noted', ids, 1, #ids)
     end
+  end
+  if #control + #intake > 0 then
+    local read = math.max(tonumber(args[10]), tonumber(head[5] or '0'))
+    redis.call('HSET', prefix .. ':head', 'read', int(read))
   end
   local rows, marks, found = {}, {}, {}
   if #people > 0 then
@@ -233,12 +249,12 @@ local SECTIONS = {
 }
 local PAIRS = { HSET = true, ZADD = true }
 
--- ARGV: owner, epoch, seq, ttl in ms, state, admitted or ''; then the guards and every section,
--- each behind the number of its arguments.
+-- ARGV: owner, epoch, seq, ttl in ms, state, admitted or '', the last read that brought items; then
+-- the guards and every section, each behind the number of its arguments.
 local function commit(keys, args)
   local prefix = keys[1]
   local head = prefix .. ':head'
-  local known = redis.call('HMGET', head, 'owner', 'epoch', 'seq', 'until')
+  local known = redis.call('HMGET', head, 'owner', 'epoch', 'seq', 'until', 'read')
   if known[1] ~= args[1] or known[2] ~= args[2] then
     return { 'fenced' }
   end
@@ -246,10 +262,10 @@ local function commit(keys, args)
   if seq <= last then
     return { 'applied' }
   end
-  if seq ~= last + 1 then
+  if seq ~= last + 1 or forgot(args[7], known[5]) then
     return { 'fenced' }
   end
-  local at, bounds = 7, {}
+  local at, bounds = 8, {}
   for section = 0, #SECTIONS do
     local count = tonumber(args[at] or '')
     local group = section == 0 and 5 or (PAIRS[SECTIONS[section][1]] and 2 or 1)

@@ -30,6 +30,8 @@ impl RedisStore {
         call.arg(owner_text(fetch.owner)).arg(fetch.epoch).arg(u8::from(fetch.notes));
         lane(&mut call, fetch.control);
         lane(&mut call, fetch.intake);
+        let known = self.progress.of(shard, fetch.epoch, |known| known.sent += 1);
+        call.arg(known.read).arg(known.seq).arg(known.sent);
         let mut parts = value::array(self.write(&call).await?, WHAT)?.into_iter();
         let mut next = || parts.next().ok_or_else(|| strange(WHAT));
         if value::bytes(next()?, WHAT)? != b"fetched" {
@@ -38,6 +40,10 @@ impl RedisStore {
         let arrived = Some(value::number(next()?, WHAT)?);
         let given = value::number(next()?, WHAT)?;
         let (control, intake) = (items(next()?)?, items(next()?)?);
+        if !control.is_empty() || !intake.is_empty() {
+            let read = known.sent;
+            self.progress.of(shard, fetch.epoch, |known| known.read = known.read.max(read));
+        }
         let contributors = contributors(next()?, next()?, next()?)?;
         let data_keys = keys(shard, given, next()?, next()?)?;
         let noted = fetch.notes;

@@ -95,6 +95,28 @@ impl Server {
         String::from_utf8(asked.unwrap().stdout).unwrap().trim().to_owned()
     }
 
+    /// Keeps a copy of every key.
+    pub fn remember(&self) {
+        self.copy("{gm*", "'before:' .. key");
+    }
+
+    /// Is again what it was when it last kept copies, as a replica is that is promoted without what
+    /// came later.
+    pub fn forget(&self) {
+        let script = "for _, key in ipairs(redis.call('KEYS', '{gm*')) do redis.call('DEL', key) end \
+                      return redis.status_reply('OK')";
+        self.command(&["EVAL", script, "0"]);
+        self.copy("before:*", "string.sub(key, 8)");
+    }
+
+    fn copy(&self, from: &str, to: &str) {
+        let script = format!(
+            "for _, key in ipairs(redis.call('KEYS', '{from}')) do \
+             redis.call('COPY', key, {to}, 'REPLACE') end return redis.status_reply('OK')"
+        );
+        self.command(&["EVAL", &script, "0"]);
+    }
+
     /// A command that must be answered `OK`.
     pub fn command(&self, command: &[&str]) {
         assert_eq!(self.ask(command), "OK", "{command:?}");

@@ -9,9 +9,11 @@
 use super::Shard;
 use crate::codec::{self, encode};
 use crate::commit::{OutboxRow, SequencedRow};
+use crate::entry;
 use crate::id::ContributionId;
 use crate::journey::{Journey, Logged};
 use crate::price::{Capped, Price};
+use crate::time::Timestamp;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,6 +28,17 @@ pub struct Found {
     pub entries: Vec<Vec<u8>>,
 }
 
+/// A row of the outbox that has no index yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Due {
+    /// Its position.
+    pub from: u64,
+    /// The position that it is offered to the log at.
+    pub at: u64,
+    /// Its entries.
+    pub entries: Vec<Vec<u8>>,
+}
+
 /// What is adopted and was not claimed yet.
 #[derive(Debug, Default)]
 pub(super) struct Adopted {
@@ -33,6 +46,8 @@ pub(super) struct Adopted {
     entries: BTreeMap<String, (u64, usize)>,
     /// By the first outbox position.
     rows: BTreeMap<u64, Row>,
+    /// Minor units of the payouts among the entries, by public id.
+    payouts: BTreeMap<String, u64>,
     /// Rows that were claimed from since the last commit was closed.
     changed: BTreeSet<u64>,
 }
@@ -44,10 +59,11 @@ struct Row {
     entries: Vec<Vec<u8>>,
 }
 
-/// The part of an entry that says which it is.
+/// The part of an entry that says which it is, and of a payout's what it came to.
 #[derive(Deserialize)]
 struct Named {
     id: String,
+    minor: Option<u64>,
 }
 
 /// What a `contribution` entry says of its price.
@@ -62,12 +78,70 @@ struct Priced {
     micro: u64,
 }
 
+fn name_of(entry: &[u8]) -> Option<String> {
+    serde_json::from_slice(entry).ok().map(|Named { id, .. }| id)
+}
+
 impl Shard {
-    /// Takes up entries that the log has and the store has not; durable with the next commit.
+    /// Holds the outbox against all that the log has from its first waiting row on; `known` are
+    /// indices that the store has. What the log has and the store has not is taken up. An owner of
+    /// before may have offered it when this one had given its positions to `rows` of its own: then
+    /// those move, and what the log has of them has its index. What is to be offered is answered.
     ///
     /// # Errors
     /// If a row does not encode.
-    pub fn adopt(&mut self, found: Vec<Found>) -> Result<(), codec::Error> {
+    pub fn reconcile(
+        &mut self,
+        rows: Vec<(u64, Vec<Vec<u8>>)>,
+        found: &[Found],
+        known: &BTreeSet<u64>,
+        now: Timestamp,
+    ) -> Result<Vec<Due>, codec::Error> {
+        let all = found.iter().flat_map(|of| (of.first..).zip(&of.entries));
+        let logged: BTreeMap<String, u64> =
+            all.clone().filter_map(|(index, entry)| Some((name_of(entry)?, index))).collect();
+        let ends = found.iter().map(|of| of.from + of.entries.len() as u64);
+        let mut at = ends.max().unwrap_or(self.state.outbox_next);
+        let (mut due, mut known) = (Vec::new(), known.clone());
+        for (mut from, entries) in rows {
+            let index_of = |entry: &Vec<u8>| logged.get(&name_of(entry)?).copied();
+            for part in entries.chunk_by(|a, b| index_of(a).is_some() == index_of(b).is_some()) {
+                let indices: Vec<u64> = part.iter().filter_map(index_of).collect();
+                if indices.is_empty() {
+                    if part.len() < entries.len() {
+                        let row = encode(&OutboxRow(part.to_vec()))?;
+                        self.draft.commit.outbox_put.push((from, row));
+                    }
+                    due.push(Due { from, at, entries: part.to_vec() });
+                    at += part.len() as u64;
+                } else {
+                    self.sequenced(from, &indices, now)?;
+                    known.extend(indices);
+                }
+                from += part.len() as u64;
+            }
+        }
+        let late: Vec<(u64, &Vec<u8>)> = all.filter(|(index, _)| !known.contains(index)).collect();
+        let mut from = self.state.outbox_next;
+        let mut lost = Vec::new();
+        for part in late.chunk_by(|(before, _), (after, _)| before + 1 == *after) {
+            let entries: Vec<Vec<u8>> = part.iter().map(|(_, entry)| (*entry).clone()).collect();
+            let count = entries.len() as u64;
+            lost.push(Found { from, first: part[0].0, entries });
+            from += count;
+        }
+        self.adopt(lost)?;
+        self.state.outbox_next = self.state.outbox_next.max(at);
+        Ok(due)
+    }
+
+    /// How many entries are taken up and wait for whoever they speak of.
+    pub fn unclaimed(&self) -> usize {
+        self.adopted.entries.len()
+    }
+
+    /// Takes up entries that the log has and the store has not; durable with the next commit.
+    fn adopt(&mut self, found: Vec<Found>) -> Result<(), codec::Error> {
         for Found { from, first, entries } in found {
             let end = from + entries.len() as u64;
             self.state.outbox_next = self.state.outbox_next.max(end);
@@ -93,7 +167,8 @@ impl Shard {
     pub fn adopted(&mut self, from: u64, first: u64, entries: Vec<Vec<u8>>) {
         for (nth, bytes) in entries.iter().enumerate() {
             // What does not say its name is claimed by nobody, or was.
-            if let Ok(Named { id }) = serde_json::from_slice(bytes) {
+            if let Ok(Named { id, minor }) = serde_json::from_slice(bytes) {
+                self.adopted.payouts.extend(minor.map(|minor| (id.clone(), minor)));
                 self.adopted.entries.insert(id, (from, nth));
             }
         }
@@ -120,11 +195,23 @@ impl Shard {
         }
         let id = self.world.key.public(kind, internal);
         let (from, nth) = self.adopted.entries.remove(&id)?;
+        self.adopted.payouts.remove(&id);
         let row = self.adopted.rows.get_mut(&from)?;
         row.entries[nth].clear();
         let (position, index) = (from + nth as u64, row.first + nth as u64);
         self.adopted.changed.insert(from);
         Some(Logged { position, index: Some(index) })
+    }
+
+    /// Whether the log has payouts that nobody has claimed.
+    pub(super) fn owes_payouts(&self) -> bool {
+        !self.adopted.payouts.is_empty()
+    }
+
+    /// What the log has of a payout that nobody has claimed: minor units.
+    pub(super) fn logged_payout(&self, internal: &str) -> Option<u64> {
+        let id = self.world.key.public(entry::PAYOUT, internal);
+        self.adopted.payouts.get(&id).copied()
     }
 
     /// Whether a contribution was accepted by a commit that was lost.

@@ -22,6 +22,8 @@ pub(super) enum Denied {
     Withdrawn,
     /// More budget was asked for.
     Budget,
+    /// The payout has to wait for others of its contributor, this long.
+    Early(&'static str, u64),
     /// The stages ask for what cannot be.
     Impossible(&'static str),
 }
@@ -56,7 +58,7 @@ impl Shard {
                     Ok(()) => self.advanced(moving, outputs, next, now),
                     Err(denied) => {
                         let proposal = Proposal::Advance { outputs, requests, next };
-                        self.denied(moving, denied, proposal, now);
+                        self.denied(moving, denied, proposal, now, random);
                     }
                 }
             }
@@ -70,7 +72,7 @@ impl Shard {
                     }
                     Err(denied) => {
                         let proposal = Proposal::After { outputs, requests, then };
-                        self.denied(moving, denied, proposal, now);
+                        self.denied(moving, denied, proposal, now, random);
                     }
                 }
             }
@@ -90,8 +92,18 @@ impl Shard {
     }
 
     /// A request was not granted; a proposal that waits for budget is kept.
-    fn denied(&mut self, mut moving: Moving, denied: Denied, proposal: Proposal, now: Timestamp) {
+    fn denied(
+        &mut self,
+        mut moving: Moving,
+        denied: Denied,
+        proposal: Proposal,
+        now: Timestamp,
+        random: u64,
+    ) {
         match denied {
+            Denied::Early(detail, ms) => {
+                self.retry(moving, Cause::Permanent, detail.to_owned(), Some(ms), now, random);
+            }
             Denied::Reject(reason) => self.reject(moving, reason, now),
             Denied::Withdrawn => self.end(moving, State::Withdrawn, now),
             Denied::Budget => {
@@ -109,7 +121,7 @@ impl Shard {
 
     /// After acceptance a rejection cannot stand: the money is owed. So if the log has it from a commit
     /// that was lost.
-    fn reject(&mut self, moving: Moving, reason: Reason, now: Timestamp) {
+    pub(super) fn reject(&mut self, moving: Moving, reason: Reason, now: Timestamp) {
         let logged = self.was_accepted(moving.journey.submission.id);
         if moving.journey.accepted.is_some() || logged {
             let detail = format!("rejected after acceptance: {}", reason.as_str());

@@ -6,7 +6,7 @@ use crate::entry;
 use crate::journey::{EventKind, Journey, Payout, PayoutState};
 use crate::ledger::Account;
 use crate::limits;
-use crate::money::whole_units;
+use crate::money::{Currency, WholeUnits, whole_units};
 use crate::request::{Cause, PayoutVerdict};
 use crate::time::Timestamp;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ impl Shard {
             return Ok(());
         }
         let old_carry = trial.contributor.carry(currency);
-        let whole = whole_units(currency, old_carry, micro);
+        let whole = self.units(journey, currency, old_carry)?;
         trial.postings.push(journey.post(Account::Payable, Account::Carry, micro));
         let paid = whole.minor * currency.minor_micro();
         if old_carry != whole.carry {
@@ -45,6 +45,36 @@ impl Shard {
             });
         }
         Ok(())
+    }
+
+    /// What the payout comes to. It depends on the order of the contributor's contributions, and after
+    /// a failover that forgot, they may be accepted again in another one. So what the log has of the
+    /// payout is decided once it fits: what came before it is accepted again. And as long as the log
+    /// has a payout that nobody has claimed, others with a rest wait once, since it may be theirs.
+    fn units(
+        &self,
+        journey: &Journey,
+        currency: Currency,
+        carry: u64,
+    ) -> Result<WholeUnits, Denied> {
+        let micro = journey.price.as_ref().map_or(0, |(_, price)| price.micro);
+        let whole = whole_units(currency, carry, micro);
+        if !self.owes_payouts() {
+            return Ok(whole);
+        }
+        let id = |number| self.world.key.payout(journey.submission.id, "acceptance", number);
+        let numbers = 1..=limits::PAYOUTS_MAX as u16;
+        match numbers.map(id).find_map(|id| self.logged_payout(&id)) {
+            Some(minor) if minor != whole.minor => {
+                let detail = "the log has its payout at another amount";
+                Err(Denied::Early(detail, limits::PAYOUT_WAITS_MS / 2))
+            }
+            None if journey.attempts == 0 && micro % currency.minor_micro() > 0 => {
+                let detail = "the log has payouts that nobody has claimed";
+                Err(Denied::Early(detail, limits::PAYOUT_WAITS_MS))
+            }
+            Some(_) | None => Ok(whole),
+        }
     }
 
     pub(super) fn grant_paid(

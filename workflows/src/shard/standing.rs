@@ -53,8 +53,7 @@ impl Shard {
         let before_acceptance = journey.accepted.is_none();
         if policy.exhausted == Exhausted::Reject && before_acceptance {
             let stage = self.stage_name(&moving.journey);
-            self.end(moving, State::Rejected(Reason::own(&stage, "exhausted")), now);
-            return;
+            return self.reject(moving, Reason::own(&stage, "exhausted"), now);
         }
         self.pause(moving, cause, detail, now);
     }

@@ -1,7 +1,7 @@
 //! A store that forgot commits which the log has seen.
 
 use super::super::Proposal;
-use super::programs::RATE;
+use super::programs::{RATE, won};
 use super::store::Store;
 use super::town::Town;
 use crate::journey::State;
@@ -74,6 +74,8 @@ fn what_comes_after_a_failover_is_numbered_above_what_the_log_has() {
     fail_over(&mut town, before);
     town.hand_in("ben", "p", "song");
     town.settle();
+    town.now = town.now.plus_ms(crate::limits::PAYOUT_WAITS_MS);
+    town.settle();
     check(&town, 2);
     assert!(!town.nodes[0].store.outbox.is_empty(), "what is not claimed is kept");
     town.hand_in("ana", "p", "clip");
@@ -128,4 +130,137 @@ fn what_the_log_has_is_not_rejected_but_left_to_an_operator() {
     town.settle();
     let state = &town.journey("ana", "clip").state;
     assert!(matches!(state, State::Paused { cause: Cause::Permanent, .. }), "{state:?}");
+}
+
+/// Until nothing moves by itself, with a crash after this many commits.
+fn settle_with_a_crash(town: &mut Town, after: usize) {
+    for nth in 0..6 {
+        if nth == after {
+            town.crash(0);
+        }
+        town.deliver();
+        town.read_inboxes();
+        town.act();
+        town.sequence();
+        town.commit(0);
+    }
+    town.settle();
+}
+
+/// Until the first entry is on its way to the log.
+fn until_offered(town: &mut Town) {
+    while town.offers.is_empty() {
+        town.deliver();
+        town.read_inboxes();
+        town.act();
+        town.commit(0);
+    }
+}
+
+#[test]
+fn what_an_owner_of_before_offers_late_moves_what_stands_at_its_position() {
+    for again in [&["ben"][..], &["ana"], &["ana", "ben"], &["ben", "ana"], &["cid", "ana", "ben"]]
+    {
+        for crash in 0..6 {
+            let (mut town, _) = town();
+            town.consent("cid", "p", "g3");
+            town.settle();
+            let before = town.nodes[0].store.clone();
+            let hand_in = |town: &mut Town, person: &str| {
+                town.hand_in(person, "p", &format!("{person}'s"));
+            };
+            hand_in(&mut town, "ana");
+            hand_in(&mut town, "cid");
+            until_offered(&mut town);
+            let (_, from, late) = town.offers.pop_front().unwrap();
+            fail_over(&mut town, before);
+            again.iter().for_each(|person| hand_in(&mut town, person));
+            until_offered(&mut town);
+            // The log takes the late one; the row that was to stand there is refused.
+            let first = town.log.len() as u64;
+            town.sequenced.insert((0, from), (first..first + late.len() as u64).collect());
+            town.log.extend(late);
+            town.crash(0);
+            settle_with_a_crash(&mut town, crash);
+            for person in ["ana", "ben", "cid"] {
+                if !again.contains(&person) {
+                    hand_in(&mut town, person);
+                    town.settle();
+                }
+                assert_eq!(town.journey(person, &format!("{person}'s")).state, State::Settled);
+            }
+            check(&town, 3);
+            assert!(town.nodes[0].store.outbox.is_empty(), "{again:?} {crash}");
+        }
+    }
+}
+
+/// What the rail paid, in won.
+fn paid(town: &Town) -> u64 {
+    town.rail.values().sum()
+}
+
+#[test]
+fn what_the_log_has_of_payouts_is_decided_again_in_whichever_order_they_come() {
+    let clips = ["a", "b", "c", "d"];
+    for order in [[3, 2, 1, 0], [1, 0, 3, 2], [2, 0, 3, 1], [0, 1, 2, 3]] {
+        for paid_before in [2, 3, 4] {
+            let (mut town, before) = town();
+            for (nth, clip) in clips.iter().enumerate() {
+                town.hand_in("ana", "p", clip);
+                if nth < paid_before {
+                    town.settle();
+                    continue;
+                }
+                // It is accepted, and the log has it; the payout was never sent.
+                for _ in 0..2 {
+                    town.read_inboxes();
+                    town.act();
+                    town.sequence();
+                    town.commit(0);
+                }
+            }
+            let log = town.log.clone();
+            fail_over(&mut town, before);
+            town.nodes[0].store.forgot = true;
+            for nth in order {
+                town.hand_in("ana", "p", clips[nth]);
+                town.settle();
+                // No more than what was valued, and what is carried is below one won.
+                assert!(paid(&town) <= 6, "{order:?} {paid_before}: {}", paid(&town));
+            }
+            for _ in 0..8 {
+                town.now = town.now.plus_ms(crate::limits::PAYOUT_WAITS_MS);
+                town.settle();
+            }
+            for clip in clips {
+                let state = &town.journey("ana", clip).state;
+                assert_eq!(*state, State::Settled, "{clip} {order:?} {paid_before}");
+            }
+            assert_eq!(paid(&town), 6, "four times one won and a half");
+            check(&town, 4);
+            assert_eq!(town.micro(Account::Carry), 0);
+            assert_eq!(town.log[..log.len()], log, "nothing was written again");
+        }
+    }
+}
+
+#[test]
+fn a_payout_that_the_log_has_at_another_amount_is_left_to_an_operator_in_the_end() {
+    let (mut town, before) = town();
+    for clip in ["a", "b"] {
+        town.hand_in("ana", "p", clip);
+        town.settle();
+    }
+    assert_eq!(town.rail.values().copied().collect::<std::collections::BTreeSet<u64>>().len(), 2);
+    fail_over(&mut town, before);
+    town.hand_in("ana", "p", "b");
+    for _ in 0..8 {
+        town.settle();
+        town.now = town.now.plus_ms(crate::limits::PAYOUT_WAITS_MS);
+    }
+    let state = &town.journey("ana", "b").state;
+    assert!(matches!(state, State::Paused { cause: Cause::Permanent, .. }), "{state:?}");
+    assert_eq!(paid(&town), 3, "it was paid before, and not again");
+    assert_eq!(town.nodes[0].shard.state().ledger.balance(won(), Account::Paid), 0);
 }

@@ -1,6 +1,6 @@
 //! What stands around the shards: stores, the log, a rail, the posts, and the stages' outcomes.
 
-use super::super::{Effect, Found, Shard, World};
+use super::super::{Due, Effect, Found, Shard, World};
 use super::node::{Node, data_key};
 use super::programs::{program, workflow};
 use super::store::Store;
@@ -19,7 +19,9 @@ pub(super) struct Town {
     pub(super) nodes: Vec<Node>,
     pub(super) now: Timestamp,
     pub(super) log: Vec<Vec<u8>>,
-    sequenced: BTreeMap<(u16, u64), Vec<u64>>,
+    pub(super) sequenced: BTreeMap<(u16, u64), Vec<u64>>,
+    /// Rows that stand at another position in the log.
+    moved: BTreeMap<(u16, u64), u64>,
     pub(super) offers: VecDeque<(u16, u64, Vec<Vec<u8>>)>,
     pub(super) posts: VecDeque<(ShardId, Item)>,
     pub(super) runs: VecDeque<(u16, Arrival)>,
@@ -63,6 +65,7 @@ impl Town {
             now: Timestamp(1_700_000_000_000),
             log: Vec::new(),
             sequenced: BTreeMap::new(),
+            moved: BTreeMap::new(),
             offers: VecDeque::new(),
             posts: VecDeque::new(),
             runs: VecDeque::new(),
@@ -145,14 +148,18 @@ impl Town {
     /// The log answers every offer; the same offer again gets the same answer.
     pub(super) fn sequence(&mut self) -> bool {
         let mut moved = false;
-        while let Some((shard, from, entries)) = self.offers.pop_front() {
+        while let Some((shard, at, entries)) = self.offers.pop_front() {
             let log = &mut self.log;
-            let indices = self.sequenced.entry((shard, from)).or_insert_with(|| {
+            let before = self.sequenced.range((shard, 0)..(shard, at)).next_back();
+            let next = before.map_or(0, |((_, from), indices)| from + indices.len() as u64);
+            assert_eq!(at, next, "the log takes no gap");
+            let indices = self.sequenced.entry((shard, at)).or_insert_with(|| {
                 let first = log.len() as u64;
                 log.extend(entries.iter().cloned());
                 (first..log.len() as u64).collect()
             });
             let (now, indices) = (self.now, indices.clone());
+            let from = self.moved.remove(&(shard, at)).unwrap_or(at);
             assert_eq!(indices.len(), entries.len(), "a row never changes its length");
             let machine = &mut self.node(shard).shard;
             machine.sequenced(from, &indices, now).unwrap();
@@ -226,6 +233,7 @@ impl Town {
         let shard = self.nodes[nth].shard.id.0;
         self.runs.retain(|(of, _)| *of != shard);
         self.offers.retain(|(of, _, _)| *of != shard);
+        self.moved.retain(|(of, _), _| *of != shard);
         let now = self.now;
         let store =
             std::mem::replace(&mut self.nodes[nth].store, Store::new(self.world.key.clone()));
@@ -233,19 +241,16 @@ impl Town {
         node.shard = Shard::new(ShardId(shard), self.world.clone(), store.state.clone());
         node.store = store;
         node.shard.now(now);
-        let after = node.store.state.outbox_next;
-        let lost = self.sequenced.range((shard, after)..=(shard, u64::MAX));
-        let found = lost.map(|((_, from), indices)| Found {
-            from: *from,
-            first: indices[0],
-            entries: indices.iter().map(|index| self.log[*index as usize].clone()).collect(),
-        });
-        node.shard.adopt(found.collect()).unwrap();
+        let mut rows = Vec::new();
         for (from, entries) in node.store.outbox.clone() {
             match OutboxRow(entries).into_parts() {
                 (Some(first), entries) => node.shard.adopted(from, first, entries),
-                (None, entries) => self.offers.push_back((shard, from, entries)),
+                (None, entries) => rows.push((from, entries)),
             }
+        }
+        for Due { from, at, entries } in self.ask_the_log(&mut node, rows) {
+            self.moved.insert((shard, at), from);
+            self.offers.push_back((shard, at, entries));
         }
         for arrival in node.store.active.keys().copied().collect::<Vec<_>>() {
             let journey = node.store.read(arrival).unwrap();
@@ -262,6 +267,29 @@ impl Town {
         node.shard.open_programs();
         node.shard.repeat_unanswered();
         self.nodes[nth] = node;
+    }
+
+    /// What the log has of a shard's outbox stands; what is to be offered.
+    fn ask_the_log(&self, node: &mut Node, rows: Vec<(u64, Vec<Vec<u8>>)>) -> Vec<Due> {
+        let (shard, next) = (node.shard.id.0, node.store.state.outbox_next);
+        let pending = rows.first().map_or(next, |(from, _)| *from);
+        let logged = self.sequenced.range((shard, pending)..=(shard, u64::MAX));
+        let found = logged.map(|((_, from), indices)| Found {
+            from: *from,
+            first: indices[0],
+            entries: indices.iter().map(|index| self.log[*index as usize].clone()).collect(),
+        });
+        let found: Vec<Found> = found.collect();
+        let stands = |(from, entries): &(u64, Vec<Vec<u8>>)| {
+            found.iter().all(|found| found.from != *from || found.entries == *entries)
+        };
+        if rows.iter().all(stands) && found.iter().all(|found| found.from < next) {
+            let as_it_is = |(from, entries)| Due { from, at: from, entries };
+            return rows.into_iter().map(as_it_is).collect();
+        }
+        let rows_of = node.store.sequenced.values();
+        let known = rows_of.flat_map(|row| (0..).map_while(|nth| row.index(nth))).collect();
+        node.shard.reconcile(rows, &found, &known, self.now).unwrap()
     }
 
     /// Once all is quiet and durable, only what moves is in memory.
