@@ -122,8 +122,7 @@ impl Shard {
     /// After acceptance a rejection cannot stand: the money is owed. So if the log has it from a commit
     /// that was lost.
     pub(super) fn reject(&mut self, moving: Moving, reason: Reason, now: Timestamp) {
-        let logged = self.was_accepted(moving.journey.submission.id);
-        if moving.journey.accepted.is_some() || logged {
+        if moving.journey.accepted.is_some() || self.was_accepted(moving.journey.submission.id) {
             let detail = format!("rejected after acceptance: {}", reason.as_str());
             self.pause(moving, Cause::Permanent, detail, now);
         } else {

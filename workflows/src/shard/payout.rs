@@ -69,7 +69,7 @@ impl Shard {
                 let detail = "the log has its payout at another amount";
                 Err(Denied::Early(detail, limits::PAYOUT_WAITS_MS / 2))
             }
-            None if journey.attempts == 0 && micro % currency.minor_micro() > 0 => {
+            None if journey.attempts == 0 && !micro.is_multiple_of(currency.minor_micro()) => {
                 let detail = "the log has payouts that nobody has claimed";
                 Err(Denied::Early(detail, limits::PAYOUT_WAITS_MS))
             }
