@@ -108,7 +108,7 @@ impl Town {
             self.shard.propose(*arrival, advance, NOW, 7);
         }
         commits.extend(self.quiet()?);
-        self.shard.evict(self.shard.seals());
+        self.shard.evict(self.shard.seals(), 0);
         let settled = self.shard.state().finished.get("settled").copied().unwrap_or(0);
         if self.shard.moving() > 0 || settled == 0 {
             return Err(format!("{} move, {settled} settled", self.shard.moving()).into());

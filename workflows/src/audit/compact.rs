@@ -199,9 +199,10 @@ mod tests {
         for items in [1, SLOTS as u64, 20_003] {
             let mut numbered = Numbered::<8>::with_room(items);
             let slots = numbered.slots.len();
-            (0..items).for_each(|number| drop(numbered.insert(number.to_be_bytes())));
+            assert!((0..items).all(|number| numbered.insert(number.to_be_bytes()).is_ok()));
             assert_eq!(numbered.slots.len(), slots, "{items}");
-            (0..items).for_each(|number| drop(numbered.insert((items + number).to_be_bytes())));
+            let more = items..2 * items;
+            assert!(more.into_iter().all(|number| numbered.insert(number.to_be_bytes()).is_ok()));
             assert_eq!(numbered.find(&(2 * items - 1).to_be_bytes()), Some(2 * items - 1));
         }
     }
