@@ -118,7 +118,7 @@ pub struct Engine {
     /// Since it was last looked at, a journey began to wait for content whose holder stands.
     pub(crate) claims_wait: AtomicBool,
     /// Other nodes use the store as well.
-    pub(crate) shares: bool,
+    pub shares: bool,
     /// How long finished journeys are kept, in milliseconds; none: for ever.
     pub(crate) retention_ms: Option<u64>,
     /// The node is being stopped.

@@ -22,6 +22,7 @@ use crate::survey::Survey;
 use gristmill_workflows::definition::WorkflowRef;
 use gristmill_workflows::invariant::Invariant;
 use gristmill_workflows::journey::{Journey, State};
+use gristmill_workflows::request::Wait;
 use gristmill_workflows::shard::World;
 use gristmill_workflows::time::Timestamp;
 use prometheus::{Histogram, IntCounter, TextEncoder};
@@ -124,6 +125,15 @@ impl Metrics {
         };
         count.inc();
         seconds.observe(now.0.saturating_sub(journey.submission.at.0) as f64 / 1_000.0);
+    }
+
+    /// A journey moves on that stood since its shard had no node.
+    pub(crate) fn between_nodes(&self, journey: &Journey, since: Timestamp, now: Timestamp) {
+        let stages = self.stages_of(&journey.workflow);
+        let stage = stages.get(usize::from(journey.stage)).or(stages.last());
+        if let Some(stage) = stage {
+            stage.waited(Wait::ShardMoving, Duration::from_millis(now.0.saturating_sub(since.0)));
+        }
     }
 
     /// Contributions were not let in.

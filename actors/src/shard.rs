@@ -190,6 +190,8 @@ pub struct State {
     window: usize,
     shown: watch::Sender<ShardStatus>,
     started: Timestamp,
+    /// Since when nobody drove what moves in it, if that was another node last.
+    unowned: Option<Timestamp>,
     draining: bool,
     /// The clean end is durable.
     cleaned: bool,

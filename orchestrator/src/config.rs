@@ -14,6 +14,7 @@ use std::time::Duration;
 pub use layers::Overrides;
 
 const DAY_SECONDS: u64 = 86_400;
+const HOUR_SECONDS: u64 = 3_600;
 
 /// Everything that can be configured, checked.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -21,7 +22,7 @@ const DAY_SECONDS: u64 = 86_400;
 pub struct Config {
     /// The public log.
     pub trace: Trace,
-    /// The embedded store.
+    /// The store.
     pub store: Store,
     /// The bucket of `--shared-dir s3://…`.
     pub bucket: Bucket,
@@ -59,6 +60,8 @@ pub struct Store {
     pub shards: u16,
     /// Items that wait in one shard before further ones are refused.
     pub high_water: u64,
+    /// Hours within which a destroyed data key leaves the append-only files of Redis, too.
+    pub erasure_deadline_hours: u64,
 }
 
 /// `[bucket]`
@@ -156,7 +159,7 @@ impl Default for Trace {
 
 impl Default for Store {
     fn default() -> Self {
-        Self { shards: 16, high_water: 10_000_000 }
+        Self { shards: 16, high_water: 10_000_000, erasure_deadline_hours: 24 }
     }
 }
 
@@ -314,6 +317,14 @@ impl Config {
     #[must_use]
     pub fn print(&self) -> String {
         toml::to_string(self).expect("texts and integers below 2^63 are TOML")
+    }
+}
+
+impl Store {
+    /// Within what time a destroyed data key leaves the append-only files of Redis.
+    #[must_use]
+    pub fn erasure_deadline(&self) -> Duration {
+        Duration::from_secs(self.erasure_deadline_hours * HOUR_SECONDS)
     }
 }
 

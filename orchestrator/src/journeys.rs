@@ -4,7 +4,7 @@ mod listing;
 #[cfg(test)]
 pub(crate) mod town;
 
-pub use listing::{Filter, Page, QUARANTINE, StateWord, Whose, list};
+pub use listing::{After, Filter, Page, QUARANTINE, StateWord, Whose, list};
 
 use gristmill_actors::ports::{ShardStore, StoreError};
 use gristmill_workflows::codec::{self, Record, decode};
@@ -32,6 +32,12 @@ pub enum Error {
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A listing is to go on after what nobody handed in.
+    #[error("{id}: no such contribution here")]
+    After {
+        /// The id.
+        id: ContributionId,
+    },
     /// A row of a journey or inbox item does not decode.
     #[error("the row of item {arrival} in shard {shard}: {source}")]
     Row {

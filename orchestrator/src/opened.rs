@@ -10,7 +10,7 @@ use crate::log_files::LogFiles;
 use crate::log_folder::LogFolder;
 use crate::media_files::MediaFiles;
 use crate::receipt_files::MediaAndReceipts;
-use crate::redis_store;
+use crate::redis_store::{self, RedisStore};
 use crate::threads::Threads;
 use gristmill_actors::engine::Ports;
 use gristmill_actors::membership::Place;
@@ -98,6 +98,8 @@ pub struct Opened {
     pub log: Arc<dyn LogStore>,
     /// Time for decisions: the store's, where nodes share one.
     pub clock: Arc<dyn Clock>,
+    /// The store on Redis, if it is there.
+    pub(crate) redis: Option<Arc<RedisStore>>,
     /// What reads an embedded store for its shards.
     pub(crate) readers: Option<Threads>,
     /// Its place among other nodes, if they share the store.
@@ -151,6 +153,7 @@ impl Opened {
             media: Arc::new(media),
             log: Arc::new(log),
             clock: Arc::new(SystemClock::new()),
+            redis: None,
             readers: Some(Threads::start("store-reader").map_err(Error::Threads)?),
             place: None,
             incarnation: uuid::Uuid::new_v4().as_u128(),

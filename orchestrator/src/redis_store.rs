@@ -12,6 +12,7 @@ mod clock;
 mod contents;
 mod data_keys;
 mod encoding;
+mod erasure;
 mod error;
 mod lanes;
 mod limits;
@@ -25,6 +26,7 @@ mod value;
 pub use address::Address;
 pub use checks::Durability;
 pub use clock::ServerClock;
+pub use erasure::{ErasureError, keep_erasure_deadline};
 pub use error::OpenError;
 
 use self::error::strange;
@@ -171,16 +173,6 @@ impl RedisStore {
         let [answer, took]: [Value; 2] = answers.try_into().map_err(|_| strange("WAIT"))?;
         taken_up(took, replicas)?;
         Ok(answer)
-    }
-
-    /// Waits until what was sent before on this connection is as durable as configured.
-    async fn settle_durability(&self) -> Result<(), StoreError> {
-        match self.durability {
-            Durability::Replicated(replicas) => {
-                taken_up(self.link.call(&wait(replicas)).await?, replicas)
-            }
-            Durability::Always | Durability::Everysec => Ok(()),
-        }
     }
 
     fn check_shard(&self, shard: ShardId) -> Result<(), StoreError> {

@@ -29,6 +29,7 @@ use crate::embedded_node::{self, Prepared};
 use crate::interrupts::{self, Interrupts};
 use crate::opened::{self, Opened};
 use crate::receipts::Proofs;
+use crate::redis_store::keep_erasure_deadline;
 use crate::run::{node_exit_code, say, store_options};
 use crate::service::api_keys::ApiKeys;
 use crate::service::limits::LAST_ANSWERS;
@@ -143,6 +144,9 @@ pub async fn serve(config: &Config, own: &[StageType], args: &cli::Serve) -> Res
     let world = prepared.world.clone();
     let rail = args.rail.as_deref().or(config.rail_url());
     let running = prepared.start(config, &opened, rail).await?;
+    if let Some(redis) = &opened.redis {
+        keep_erasure_deadline(redis, config.store.erasure_deadline());
+    }
     let engine = running.node.engine().clone();
     // The node's ports: what the store refuses is counted there.
     let ports = engine.ports.clone();

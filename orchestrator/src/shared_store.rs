@@ -157,7 +157,7 @@ pub async fn open(
     let place = Place { members, register: register.clone(), name, address: address.to_owned() };
     let shards: Arc<dyn ShardStore> = store.clone();
     let content: Arc<dyn ContentIndex> = store.clone();
-    let keys: Arc<dyn KeyStore> = store;
+    let keys: Arc<dyn KeyStore> = store.clone();
     Ok(Opened {
         dir,
         trace,
@@ -168,6 +168,7 @@ pub async fn open(
         media,
         log,
         clock,
+        redis: Some(store),
         readers: None,
         place: Some(place),
         incarnation: incarnation.as_u128(),

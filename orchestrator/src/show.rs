@@ -72,9 +72,10 @@ pub async fn show(
         Found::Queued { shard, arrival, .. } => ahead(store, *shard, *arrival).await?,
         Found::Journey { .. } | Found::Expired { .. } => 0,
     };
+    let between = known.between_nodes(store, std::slice::from_ref(found)).await?;
     let submission = found.submission();
     let mut shown = Shown {
-        why: why(known, found, &row, in_front),
+        why: why(known, found, &row, in_front, &between),
         row,
         submitted_at: submission.at.rfc3339(),
         task: submission.task.clone(),
@@ -237,6 +238,7 @@ pub async fn listed(
     known: &Known<'_>,
     items: &[Found],
 ) -> Result<Vec<Listed>, Error> {
+    let between = known.between_nodes(store, items).await?;
     let mut indices = Indices::new(store);
     let mut rows = Vec::with_capacity(items.len());
     for found in items {
@@ -247,7 +249,7 @@ pub async fn listed(
             Found::Queued { shard, arrival, .. } => ahead(store, *shard, *arrival).await?,
             Found::Journey { .. } | Found::Expired { .. } => 0,
         };
-        rows.push(Listed { why: why(known, found, &row, in_front), row });
+        rows.push(Listed { why: why(known, found, &row, in_front, &between), row });
     }
     Ok(rows)
 }

@@ -55,8 +55,7 @@ impl Maker<RedisStore> for Emptied<'_> {
     }
 }
 
-async fn keeps_every_contract(servers: &[Server]) {
-    let maker = Emptied::new(servers);
+async fn keeps_every_contract(maker: Emptied<'_>) {
     store_conformance::run(&maker).await;
     store_conformance::run_content_index(&maker).await;
     store_conformance::run_shared(&maker).await;
@@ -68,13 +67,22 @@ async fn keeps_every_contract(servers: &[Server]) {
 #[tokio::test]
 async fn one_server_keeps_the_contracts_of_all_ports() {
     let Some(server) = Server::start() else { return };
-    keeps_every_contract(&[server]).await;
+    keeps_every_contract(Emptied::new(&[server])).await;
 }
 
 #[tokio::test]
 async fn a_cluster_of_three_masters_keeps_the_contracts_of_all_ports() {
     let Some(servers) = server::cluster(3) else { return };
-    keeps_every_contract(&servers).await;
+    keeps_every_contract(Emptied::new(&servers)).await;
+}
+
+#[tokio::test]
+async fn a_server_that_a_sentinel_names_keeps_the_contracts_of_all_ports() {
+    let Some(server) = Server::start() else { return };
+    let sentinel = server::Sentinel::of(&server);
+    let url = format!("redis+sentinel://127.0.0.1:{}/gm", sentinel.port);
+    let servers = [server];
+    keeps_every_contract(Emptied { url, ..Emptied::new(&servers) }).await;
 }
 
 #[tokio::test]
@@ -99,6 +107,125 @@ async fn what_was_written_stands_after_the_server_was_killed() {
         assert!(std::time::Instant::now() < deadline);
         tokio::task::yield_now().await;
     }
+}
+
+/// Keys of two slots in each of these shards; the first of each is destroyed by [`destroy_first`].
+async fn keys_in(store: &RedisStore, shards: u16) -> Vec<(u64, [u8; 32])> {
+    use gristmill_actors::ports::KeyStore;
+    use gristmill_workflows::id::ShardId;
+    let mut found = Vec::new();
+    for shard in 0..shards {
+        let slots = store.allocate(ShardId(shard), 2).await.unwrap();
+        let keys = store.keys(slots.clone()).await.unwrap();
+        found.extend(slots.into_iter().zip(keys.into_iter().map(|key| key.unwrap().0)));
+    }
+    found
+}
+
+async fn destroy_first(store: &RedisStore, keys: &[(u64, [u8; 32])]) -> Vec<[u8; 32]> {
+    use gristmill_actors::ports::KeyStore;
+    let doomed: Vec<_> = keys.iter().step_by(2).copied().collect();
+    store.destroy(doomed.iter().map(|(slot, _)| *slot).collect()).await.unwrap();
+    doomed.into_iter().map(|(_, key)| key).collect()
+}
+
+/// Looks as two nodes do, until no shard waits for a rewrite any more.
+async fn look_until_erased(one: &RedisStore, other: &RedisStore, deadline: Duration) {
+    let end = std::time::Instant::now() + Duration::from_secs(60);
+    while !one.unerased().await.unwrap().is_empty() {
+        let looks = (one.look_at_erasures(deadline), other.look_at_erasures(deadline));
+        let (one, other) = tokio::join!(looks.0, looks.1);
+        one.and(other).unwrap();
+        assert!(std::time::Instant::now() < end, "the append-only file is rewritten");
+        tokio::task::yield_now().await;
+    }
+}
+
+fn rewrites(server: &Server) -> String {
+    let info = server.ask(&["INFO", "persistence"]);
+    let line = info.lines().find(|line| line.starts_with("aof_rewrites:")).unwrap();
+    line.trim_end().to_owned()
+}
+
+async fn leaves_the_files(servers: &mut [Server]) {
+    let maker = Emptied::new(servers);
+    let (one, other) = (maker.open(Shape::default()).await, maker.open(Shape::default()).await);
+    let keys = keys_in(&one, Shape::default().shards).await;
+    let deadline = Duration::from_secs(4);
+    one.look_at_erasures(deadline).await.unwrap();
+    assert!(servers.iter().all(|server| rewrites(server) == "aof_rewrites:0"), "nothing is erased");
+    let doomed = destroy_first(&one, &keys).await;
+    assert_eq!(one.unerased().await.unwrap().len(), usize::from(Shape::default().shards));
+    let holds = |servers: &[Server], key: &[u8]| servers.iter().any(|it| it.file_holds(key));
+    assert!(doomed.iter().all(|key| holds(servers, key)), "destroyed in memory alone");
+    look_until_erased(&one, &other, deadline).await;
+    // The server unlinks the file of before in a thread of its own.
+    server::until("destroyed keys leave the files", || {
+        !doomed.iter().any(|key| holds(servers, key))
+    });
+    assert!(
+        servers.iter().all(|server| rewrites(server) == "aof_rewrites:1"),
+        "one node saw to it"
+    );
+    one.look_at_erasures(deadline).await.unwrap();
+    assert!(
+        servers.iter().all(|server| rewrites(server) == "aof_rewrites:1"),
+        "it is not repeated"
+    );
+}
+
+#[tokio::test]
+async fn a_destroyed_key_leaves_the_append_only_file_and_the_others_stay() {
+    use gristmill_actors::ports::KeyStore;
+    let Some(server) = Server::start() else { return };
+    let mut servers = [server];
+    leaves_the_files(&mut servers).await;
+    let store = Emptied::new(&servers).open(Shape::default()).await;
+    let keys = keys_in(&store, 1).await;
+    let doomed = destroy_first(&store, &keys).await;
+    // As a node does it.
+    let store = std::sync::Arc::new(store);
+    gristmill::redis_store::keep_erasure_deadline(&store, Duration::from_millis(500));
+    let end = std::time::Instant::now() + Duration::from_secs(60);
+    while doomed.iter().any(|key| servers[0].file_holds(key)) {
+        assert!(std::time::Instant::now() < end, "the node keeps the deadline");
+        tokio::task::yield_now().await;
+    }
+    servers[0].kill_and_start();
+    let again = Emptied::new(&servers).open(Shape::default()).await;
+    let (slots, keys): (Vec<_>, Vec<_>) = keys.into_iter().unzip();
+    let found = again.keys(slots).await.unwrap();
+    assert_eq!(found[0], None);
+    assert_eq!(found[1].as_ref().map(|key| key.0), Some(keys[1]));
+}
+
+#[tokio::test]
+async fn destroyed_keys_leave_the_append_only_file_of_every_master() {
+    let Some(mut servers) = server::cluster(3) else { return };
+    leaves_the_files(&mut servers).await;
+}
+
+#[tokio::test]
+async fn a_server_that_forbids_the_rewrite_is_told_of_with_what_would_allow_it() {
+    let Some(server) = Server::start() else { return };
+    let servers = [server];
+    let store = Emptied::new(&servers).open(Shape::default()).await;
+    destroy_first(&store, &keys_in(&store, 1).await).await;
+    let complaint = async || loop {
+        if let Err(error) = store.look_at_erasures(Duration::from_millis(2)).await {
+            return error.to_string();
+        }
+        tokio::task::yield_now().await;
+    };
+    servers[0].command(&["ACL", "SETUSER", "default", "-bgrewriteaof"]);
+    let said = complaint().await;
+    assert!(said.contains("NOPERM"), "{said}");
+    assert!(said.contains("ACL SETUSER default +bgrewriteaof +info"), "{said}");
+    servers[0].command(&["ACL", "SETUSER", "default", "+bgrewriteaof"]);
+    servers[0].command(&["CONFIG", "SET", "appendonly", "no"]);
+    let said = complaint().await;
+    assert_eq!(said, "appendonly is no on a server: CONFIG SET appendonly yes");
+    assert_eq!(store.unerased().await.unwrap().len(), 1);
 }
 
 #[tokio::test]

@@ -74,31 +74,45 @@ pub enum Refusal {
     WithdrawnSince,
 }
 
-/// A further consent was refused: the contributor holds the most a row may keep, in number or in
-/// bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "the contributor holds {} grants or {} bytes of them already",
-    limits::GRANTS_MAX,
-    limits::GRANTS_BYTES_MAX
-)]
-pub struct TooManyGrants;
-
 impl Contributor {
-    /// Takes a consent in. The same grant id again changes nothing: a withdrawn grant never
-    /// revives.
-    pub fn give(&mut self, consent: Consent, position: Arrival) -> Result<(), TooManyGrants> {
+    /// Takes a consent in; it takes effect whatever the contributor holds already. Where they hold
+    /// the most a row may keep, in number or in bytes, others make room, oldest first: those that
+    /// cover nothing any more, then those whose program has a newer one. Says how many that
+    /// covered something made room.
+    ///
+    /// The same grant id again changes nothing: a withdrawn grant never revives. Of those that
+    /// made room the store knows the id for ever, and hands none in twice.
+    pub fn give(&mut self, consent: Consent, position: Arrival) -> usize {
         let known = |g: &Grant| g.consent.grant == consent.grant;
         if self.grants.iter().any(known) {
-            return Ok(());
+            return 0;
         }
-        let held: usize = self.grants.iter().map(|grant| grant.consent.bytes()).sum();
-        let full = held + consent.bytes() > limits::GRANTS_BYTES_MAX;
-        if full || self.grants.len() >= limits::GRANTS_MAX {
-            return Err(TooManyGrants);
-        }
+        let now = consent.at;
         self.grants.push(Grant { consent: Arc::new(consent), position });
-        Ok(())
+        let mut lapsed = 0;
+        while self.holds_too_much() {
+            let older = 0..self.grants.len() - 1;
+            let Some(nth) = older.min_by_key(|nth| self.worth(*nth, now)) else { break };
+            lapsed += usize::from(self.worth(nth, now) > 0);
+            self.grants.remove(nth);
+        }
+        lapsed
+    }
+
+    fn holds_too_much(&self) -> bool {
+        let bytes: usize = self.grants.iter().map(|grant| grant.consent.bytes()).sum();
+        bytes > limits::GRANTS_BYTES_MAX || self.grants.len() > limits::GRANTS_MAX
+    }
+
+    /// What would go with a grant: nothing (0), or what others may cover (1), or a program (2).
+    fn worth(&self, nth: usize, now: Timestamp) -> u8 {
+        let grant = &self.grants[nth];
+        let ended = grant.consent.expires_at.is_some_and(|end| end <= now);
+        if ended || self.mark_of(grant).is_some() {
+            return 0;
+        }
+        let same = |newer: &Grant| newer.consent.program == grant.consent.program;
+        if self.grants[nth + 1..].iter().any(same) { 1 } else { 2 }
     }
 
     /// Takes a withdrawal in; the same one again changes nothing.
@@ -120,20 +134,24 @@ impl Contributor {
         self.marks.retain(|mark| telling.contains(mark));
     }
 
-    /// Whether the grant a journey pinned was taken back.
-    pub fn is_taken_back(&self, grant: &str) -> bool {
+    /// Whether the grant a journey pinned stands: it was not taken back, and made no room.
+    pub fn stands(&self, grant: &str) -> bool {
         let held = self.grants.iter().find(|held| held.consent.grant == grant);
-        held.is_some_and(|held| self.mark_of(held).is_some())
+        held.is_some_and(|held| self.mark_of(held).is_none())
     }
 
     /// The first mark that takes `grant` back, if any.
     pub fn mark_of(&self, grant: &Grant) -> Option<&Mark> {
+        let Grant { consent, position } = grant;
+        self.mark_on(&consent.grant, &consent.program, *position)
+    }
+
+    /// The first mark that takes back a grant of this id, program and place, held or not.
+    pub fn mark_on(&self, grant: &str, program: &str, position: Arrival) -> Option<&Mark> {
         self.marks.iter().find(|mark| match &mark.scope {
-            Scope::Grant(id) => *id == grant.consent.grant,
-            Scope::Program(program) => {
-                *program == grant.consent.program && mark.position > grant.position
-            }
-            Scope::All => mark.position > grant.position,
+            Scope::Grant(id) => id == grant,
+            Scope::Program(name) => name == program && mark.position > position,
+            Scope::All => mark.position > position,
         })
     }
 

@@ -14,7 +14,7 @@ pub const TRANSCRIPT_BYTES_MAX: usize = 4096;
 pub const URI_BYTES_MAX: usize = 1024;
 /// Most purposes or modalities one grant may name.
 pub const GRANT_LIST_MAX: usize = 16;
-/// Most grants one contributor may hold; a further consent is refused.
+/// Most grants one contributor may hold; for a further one others make room.
 pub const GRANTS_MAX: usize = 256;
 /// Most bytes that the grants of one contributor may take.
 pub const GRANTS_BYTES_MAX: usize = 96 * 1024;

@@ -238,8 +238,9 @@ impl State {
             Item::Consent(consent) => {
                 let key = self.engine.world.key.contributor(&consent.contributor);
                 self.machine.retain(key, || row(key));
-                if let Err(error) = self.machine.consent(key, consent, arrival) {
-                    tracing::warn!(shard = %self.id, arrival, %error, "a consent was refused");
+                let lapsed = self.machine.consent(key, consent, arrival);
+                if lapsed > 0 {
+                    tracing::warn!(shard = %self.id, arrival, lapsed, "older grants made room");
                 }
                 self.machine.release(key);
                 self.machine.done(arrival);

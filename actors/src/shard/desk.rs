@@ -199,7 +199,11 @@ impl State {
         for (arrival, _) in moving {
             self.admitted.remove(arrival);
         }
+        let unowned = self.unowned.take();
         for stood in stood {
+            if let Some(since) = unowned {
+                self.engine.metrics.between_nodes(&stood.journey, since, now);
+            }
             let arrival = stood.journey.arrival;
             let count = moving.iter().find(|(other, _)| *other == arrival).map_or(0, |m| m.1);
             let data_key = self.retain(&stood);

@@ -5,18 +5,18 @@ use super::commits::Settle;
 use super::expiry::Expiry;
 use super::{Arguments, Desk, Error, ShardMessage, State};
 use crate::contribution::tell;
-use crate::ports::{Loaded, ShardStore};
+use crate::ports::Loaded;
 use crate::trace_role::{Asked, LogMessage};
 use gristmill_workflows::codec::{self, decode};
 use gristmill_workflows::commit::{Admitted, OutboxRow, Place, SequencedRow, ShardState};
-use gristmill_workflows::id::{Arrival, ShardId};
+use gristmill_workflows::id::Arrival;
 use gristmill_workflows::limits::UNCLEAN_ENDS_MAX;
 use gristmill_workflows::sequencer::Offer;
 use gristmill_workflows::shard::{Due, Shard};
 use ractor::ActorRef;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::oneshot;
 
 /// Claims the shard and builds its memory.
@@ -26,8 +26,20 @@ pub(super) async fn load(
 ) -> Result<State, Error> {
     let Arguments { shard, owner, window, engine, status, kept } = arguments;
     let store = engine.ports.store.clone();
-    let same_life = is_same_life(&*store, shard, owner, &kept).await?;
+    let kept_all = kept.load(Ordering::Acquire);
+    let before = match kept_all || engine.shares {
+        true => store.leases(vec![shard]).await?.first().copied(),
+        false => None,
+    };
+    // It was this very process that had the shard last, and lost its memory for no fault of a journey:
+    // then nobody is suspected.
+    let same_life = kept_all && before.is_some_and(|lease| lease.owner == owner);
     kept.store(same_life, Ordering::Release);
+    let asked = engine.ports.clock.now();
+    let unowned = before.filter(|lease| engine.shares && lease.owner != owner);
+    // A lease that was given back ended just now.
+    let unowned =
+        unowned.map(|lease| if lease.owner == 0 { asked } else { lease.until.min(asked) });
     let lease = store.claim(shard, owner).await?;
     let loaded = store.load(shard).await?;
     let decoded: Option<ShardState> = loaded.state.as_deref().map(decode).transpose()?;
@@ -43,6 +55,7 @@ pub(super) async fn load(
         window,
         shown: status,
         started,
+        unowned,
         draining: false,
         cleaned: false,
         seq: 0,
@@ -82,21 +95,6 @@ pub(super) async fn load(
     state.started = state.now();
     state.take_up(myself, loaded, same_life).await?;
     Ok(state)
-}
-
-/// Whether it was this very process that had the shard last, and lost its memory for no fault of
-/// a journey: then nobody is suspected.
-async fn is_same_life(
-    store: &dyn ShardStore,
-    shard: ShardId,
-    owner: u128,
-    kept: &AtomicBool,
-) -> Result<bool, Error> {
-    if !kept.load(Ordering::Acquire) {
-        return Ok(false);
-    }
-    let leases = store.leases(vec![shard]).await?;
-    Ok(leases.first().is_some_and(|lease| lease.owner == owner))
 }
 
 impl State {

@@ -25,7 +25,7 @@ pub struct List {
     /// Only what this person handed in.
     #[arg(long)]
     pub contributor: Option<String>,
-    /// Go on after this id.
+    /// Go on after this id, or where the listing said that there may be more.
     #[arg(long)]
     pub after: Option<String>,
     /// At most this many.

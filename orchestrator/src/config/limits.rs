@@ -17,6 +17,7 @@ const DAY_MS: i64 = 86_400_000;
 pub const RANGES: &[(&str, i64, i64)] = &[
     ("store.shards", 1, SHARDS_MAX as i64),
     ("store.high_water", 1, 100_000_000),
+    ("store.erasure_deadline_hours", 1, 8_760),
     ("node.window", SHARD_WINDOW_MIN as i64, 1_000_000),
     ("node.stop_deadline_ms", 100, DAY_MS),
     ("node.rest_patience_ms", 100, TIMER_HORIZON_MS as i64),

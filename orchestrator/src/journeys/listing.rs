@@ -1,5 +1,6 @@
 //! Listings: shard by shard, first what has a row and is not done, then what is done, then what is
-//! queued; each oldest first.
+//! queued; each oldest first. What stands still is listed once. What moves from one part to another
+//! between two pages may be listed twice or not at all.
 
 use super::{Definitions, Error, Found, ROWS_PAGE, find, queued, stage_name, stands};
 use crate::limits::ROWS_READ_MAX;
@@ -143,30 +144,79 @@ enum Section {
     Queued,
 }
 
+impl Section {
+    const ALL: [(Self, &'static str); 3] =
+        [(Self::Active, "active"), (Self::Finished, "finished"), (Self::Queued, "queued")];
+}
+
+/// Where a listing goes on: after this contribution, in the part where it was listed, wherever it
+/// has moved since.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct After {
+    /// The last one listed.
+    pub id: ContributionId,
+    /// Its part then; none: where it is now.
+    section: Option<Section>,
+}
+
+impl After {
+    /// Reads `ID`, or `ID.PART` as a listing says it.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (id, word) = text.split_once('.').map_or((text, None), |(id, it)| (id, Some(it)));
+        let named = |word| Section::ALL.into_iter().find(|(_, name)| *name == word);
+        let section = match word {
+            Some(word) => Some(named(word)?.0),
+            None => None,
+        };
+        Some(Self { id: ContributionId::parse(id).ok()?, section })
+    }
+
+    fn of(found: &Found) -> Self {
+        let (_, section, _) = place_of(found);
+        Self { id: found.submission().id, section: Some(section) }
+    }
+}
+
+impl std::fmt::Display for After {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let word = Section::ALL.into_iter().find(|(section, _)| Some(*section) == self.section);
+        match word {
+            Some((_, word)) => write!(f, "{}.{word}", self.id),
+            None => write!(f, "{}", self.id),
+        }
+    }
+}
+
 /// A part of a listing.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Page {
     /// What it shows.
     pub items: Vec<Found>,
-    /// The id to go on after, if there may be more.
-    pub next: Option<ContributionId>,
+    /// Where to go on, if there may be more.
+    pub next: Option<After>,
 }
 
 /// Lists up to `limit` contributions that a filter shows, after the one that `after` names. A page
 /// is shorter when the filter shows few of the rows read: it is given up after a bounded number.
 ///
 /// # Errors
-/// [`Error`] when a row cannot be read.
+/// [`Error`] when a row cannot be read, or nothing is known of `after`.
 pub async fn list(
     store: &dyn ShardStore,
     definitions: &Definitions,
     filter: &Filter,
-    after: Option<ContributionId>,
+    after: Option<After>,
     limit: usize,
 ) -> Result<Page, Error> {
     let begin = match after {
         None => None,
-        Some(id) => find(store, &[id]).await?.pop().flatten().map(|found| place_of(&found)),
+        Some(After { id, section }) => {
+            // Of nothing, it would begin the listing anew, for ever.
+            let found = find(store, &[id]).await?.pop().flatten().ok_or(Error::After { id })?;
+            let (shard, now, arrival) = place_of(&found);
+            Some((shard, section.unwrap_or(now), arrival))
+        }
     };
     let mut items: Vec<Found> = Vec::new();
     let mut read = 0;
@@ -185,13 +235,12 @@ pub async fn list(
                 let Some((newest, _)) = rows.last() else { break };
                 last = Some(*newest);
                 read += rows.len();
-                let seen = rows.iter().rev().find_map(|(_, found)| found.as_ref());
-                let seen = seen.map(|found| found.submission().id);
+                let seen = rows.iter().rev().find_map(|(_, found)| found.as_ref()).map(After::of);
                 let shown = rows.into_iter().filter_map(|(_, found)| found);
                 items.extend(shown.filter(|found| filter.shows(definitions, found)));
                 if items.len() > limit {
                     items.truncate(limit);
-                    let next = items.last().map(|found| found.submission().id);
+                    let next = items.last().map(After::of);
                     return Ok(Page { items, next });
                 }
                 if read >= ROWS_READ_MAX && seen.is_some() {
@@ -263,6 +312,33 @@ mod tests {
         seen.sort();
         seen.dedup();
         assert_eq!(seen.len(), 15);
+    }
+
+    #[tokio::test]
+    async fn what_stands_is_listed_once_however_the_last_one_listed_moved() {
+        let town = Town::new();
+        let person = "a";
+        let mut standing = Vec::new();
+        for key in ["1", "2", "3", "4"] {
+            standing.push(town.journey(person, key, |_| {}).await);
+        }
+        let listed = async |after: Option<After>, limit: usize| {
+            let filter = Filter::default();
+            list(&town.store, &Definitions::new(), &filter, after, limit).await
+        };
+        let first = listed(None, 2).await.unwrap();
+        let ids: Vec<_> = first.items.iter().map(|found| found.submission().id).collect();
+        assert_eq!(ids, standing[..2]);
+        // It is done before the next page is asked for.
+        town.finish(standing[1]).await;
+        let token = first.next.unwrap().to_string();
+        assert_eq!(token, format!("{}.active", standing[1]));
+        let second = listed(After::parse(&token), 2).await.unwrap();
+        let ids: Vec<_> = second.items.iter().map(|found| found.submission().id).collect();
+        assert_eq!(ids, standing[2..]);
+        let unknown = After::parse(&format!("c{}", "0".repeat(36))).unwrap();
+        assert!(matches!(listed(Some(unknown), 2).await, Err(Error::After { .. })));
+        assert_eq!(After::parse(&format!("{}.elsewhere", standing[1])), None);
     }
 
     #[tokio::test]

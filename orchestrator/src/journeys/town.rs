@@ -2,12 +2,12 @@
 
 use gristmill_actors::ports::{Intake, Reads, ShardStore, Submitted};
 use gristmill_testkit::memory_store::{MemoryStore, Shape};
-use gristmill_workflows::codec::encode;
+use gristmill_workflows::codec::{decode, encode};
 use gristmill_workflows::commit::{Commit, Place, SequencedRow};
 use gristmill_workflows::definition::WorkflowRef;
 use gristmill_workflows::id::{ContributionId, IdKey, ShardId};
 use gristmill_workflows::inbox::{Item, Lane};
-use gristmill_workflows::journey::Journey;
+use gristmill_workflows::journey::{Journey, State};
 use gristmill_workflows::lease::Fence;
 use gristmill_workflows::submission::{Modality, Submission};
 use gristmill_workflows::time::Timestamp;
@@ -91,6 +91,18 @@ impl Town {
         };
         self.commit(self.shard(id), commit).await;
         id
+    }
+
+    /// Settles a journey that stands.
+    pub(crate) async fn finish(&self, id: ContributionId) {
+        let shard = self.shard(id);
+        let known = self.store.find(shard, vec![id.mac]).await.unwrap();
+        let (arrival, _) = known[0].unwrap();
+        let row = self.store.journeys(shard, vec![arrival]).await.unwrap().remove(0).unwrap();
+        let mut journey: Journey = decode(&row.row).unwrap();
+        journey.state = State::Settled;
+        let journeys = vec![(arrival, Place::Finished, true, encode(&journey).unwrap())];
+        self.commit(shard, Commit { journeys, ..Commit::default() }).await;
     }
 
     pub(crate) async fn sequenced(&self, shard: ShardId, from: u64, indices: &[u64]) {

@@ -1,5 +1,5 @@
 //! Data keys, in a hash a shard. A destroyed key is gone from the server's memory at once, and from
-//! its append-only file when that is rewritten: `redis_store::RedisStore::rewrite` sees to it.
+//! its append-only file when that is rewritten, to which the module `erasure` sees.
 
 use super::error::strange;
 use super::{RedisStore, function, limits, prefix, value};
@@ -34,6 +34,18 @@ fn by_shard(slots: &[u64]) -> BTreeMap<ShardId, Vec<(usize, u64)>> {
     shards
 }
 
+/// Whether all these slots were given out, by the highest that was.
+fn all_given(shard: ShardId, given: Value, numbers: &[(usize, u64)]) -> Result<(), StoreError> {
+    let given = value::maybe(given, "slots")?;
+    let given = given.map_or(Ok(0), |given| value::decimal(&given, "slots"))?;
+    match numbers.iter().find(|(_, number)| *number == 0 || *number > given) {
+        Some((_, number)) => {
+            Err(StoreError::Damaged { detail: format!("shard {shard} has no slot {number}") })
+        }
+        None => Ok(()),
+    }
+}
+
 impl RedisStore {
     async fn new_slots(&self, shard: ShardId, count: usize) -> Result<Vec<u64>, StoreError> {
         let mut slots = Vec::with_capacity(count);
@@ -66,15 +78,8 @@ impl RedisStore {
         commands.add_command(command);
         let answers = self.link.pipe(&commands).await?;
         let [given, answer]: [Value; 2] = answers.try_into().map_err(|_| strange("slots"))?;
-        let given = value::maybe(given, "slots")?;
-        let given = given.map_or(Ok(0), |given| value::decimal(&given, "slots"))?;
-        let missing = numbers.iter().find(|(_, number)| *number == 0 || *number > given);
-        match missing {
-            Some((_, number)) => {
-                Err(StoreError::Damaged { detail: format!("shard {shard} has no slot {number}") })
-            }
-            None => Ok(answer),
-        }
+        all_given(shard, given, numbers)?;
+        Ok(answer)
     }
 
     async fn read_keys(&self, slots: &[u64]) -> Result<Vec<Option<DataKey>>, StoreError> {
@@ -100,15 +105,14 @@ impl RedisStore {
     async fn destroy_keys(&self, slots: &[u64]) -> Result<(), StoreError> {
         for (shard, numbers) in by_shard(slots) {
             for part in numbers.chunks(limits::ROWS_MAX) {
-                let mut destroy = redis::cmd("HDEL");
-                destroy.arg(format!("{}:keys", prefix(shard)));
+                let mut destroy = function("gm1_destroy", &prefix(shard));
                 part.iter().for_each(|(_, number)| {
                     destroy.arg(number);
                 });
-                self.on_slots(shard, destroy, part).await?;
+                all_given(shard, self.write(&destroy).await?, part)?;
             }
         }
-        self.settle_durability().await
+        Ok(())
     }
 }
 

@@ -350,6 +350,33 @@ local function allocate(keys, args)
   return last - #args + 1
 end
 
+-- ARGV: numbers of slots whose keys are to go. In the same step the shard notes that the append-only
+-- file has them still: how many ever went so, and since when. Answers the highest slot given out.
+local function destroy(keys, args)
+  local note, gone = keys[1] .. ':erased', 0
+  for from = 1, #args, CHUNK do
+    local last = math.min(from + CHUNK - 1, #args)
+    gone = gone + redis.call('HDEL', keys[1] .. ':keys', unpack(args, from, last))
+  end
+  if gone > 0 then
+    redis.call('HINCRBY', note, 'count', gone)
+    redis.call('HSETNX', note, 'since', int(now_ms()))
+  end
+  return redis.call('HGET', keys[1] .. ':head', 'slots')
+end
+
+-- The append-only file was rewritten. ARGV: how many had gone when the note was read before that, and
+-- when it was; what went since is in the file.
+local function erased(keys, args)
+  local note = keys[1] .. ':erased'
+  if redis.call('HGET', note, 'count') == args[1] then
+    redis.call('HDEL', note, 'since')
+  else
+    redis.call('HSET', note, 'since', args[2])
+  end
+  return 1
+end
+
 -- KEYS[1]: everybody's rows, each `until draining told`; those that are over are taken away.
 local function alive(key, now, over)
   local rows, answer = redis.call('HGETALL', key), { int(now) }
@@ -451,6 +478,8 @@ register('release', release, { 'allow-oom' })
 register('commit', commit, { 'allow-oom' })
 register('hold', hold, { 'allow-oom' })
 register('allocate', allocate, {})
+register('destroy', destroy, { 'allow-oom' })
+register('erased', erased, { 'allow-oom' })
 register('beat', beat, { 'allow-oom' })
 register('leave', leave, { 'allow-oom' })
 register('drain', drain, { 'allow-oom' })

@@ -26,5 +26,11 @@ pub(super) const SUBSCRIBE_AFTER_MAX: Duration = Duration::from_secs(2);
 pub(super) const CLOCK_READING_MAX: Duration = Duration::from_millis(500);
 /// Items that the intake lane of one shard holds unless configured otherwise.
 pub(super) const INTAKE_MAX: u64 = 10_000_000;
+/// Looks at what waits for a rewrite of the append-only file, within the deadline for erasure.
+pub(super) const LOOKS_A_DEADLINE: u32 = 48;
+/// Between two questions whether a rewrite is over, at the most.
+pub(super) const REWRITE_POLL: Duration = Duration::from_secs(1);
+/// How long a rewrite is waited for in one look.
+pub(super) const REWRITE_MAX: Duration = Duration::from_secs(3600);
 
 const _: () = assert!(REPLICAS_MAX.as_millis() < ANSWER_MAX.as_millis());

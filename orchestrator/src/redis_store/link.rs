@@ -74,6 +74,11 @@ impl Link {
         self.address.db
     }
 
+    /// Who this node is on the server.
+    pub(super) fn user(&self) -> String {
+        self.address.login().username().unwrap_or("default").to_owned()
+    }
+
     /// Sends one command.
     pub(super) async fn call(&self, command: &Cmd) -> Result<Value, StoreError> {
         let (number, mut live) = self.live().await?;

@@ -334,6 +334,9 @@ impl From<crate::journeys::Error> for Problem {
     fn from(error: crate::journeys::Error) -> Self {
         match error {
             crate::journeys::Error::Store(error) => error.into(),
+            crate::journeys::Error::After { .. } => {
+                Self::field(Code::InvalidField, "page_token", "is none of this listing")
+            }
             error => {
                 tracing::error!(%error, "a request met a row that does not decode");
                 internal()

@@ -118,7 +118,9 @@ impl Service {
     /// What sentences on journeys rest on.
     #[must_use]
     pub fn known(&self) -> Known<'_> {
-        Known { paused: self.engine.pauses.stages(), runs: true, ..Known::of(&self.world) }
+        let shared = self.engine.shares.then(|| self.ports.clock.now());
+        let paused = self.engine.pauses.stages();
+        Known { paused, runs: true, shared, ..Known::of(&self.world) }
     }
 
     /// Who calls, by the key given.

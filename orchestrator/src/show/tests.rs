@@ -1,6 +1,7 @@
 use super::*;
 use crate::journeys::find;
 use crate::journeys::town::{AT, Town};
+use gristmill_testkit::memory_store::{MemoryStore, Shape};
 use gristmill_workflows::id::ContributionId;
 use gristmill_workflows::journey::State;
 use gristmill_workflows::price::Capped;
@@ -46,6 +47,28 @@ async fn a_journey_that_stands_still_says_why() {
         let why = shown(&town, id).await.why;
         assert!(parts.iter().all(|part| why.contains(part)), "{why}");
     }
+}
+
+#[tokio::test]
+async fn what_is_not_done_says_that_no_node_has_its_shard() {
+    let shape = Shape { lease_ttl_ms: 5_000, ..Shape::default() };
+    let town = Town { store: MemoryStore::new(shape), ..Town::new() };
+    let moving = town.journey("kr-1", "1", |_| {}).await;
+    let queued = town.queue("kr-1", "2").await;
+    let done = town.journey("kr-1", "3", |journey| journey.state = State::Settled).await;
+    let definitions = Definitions::new();
+    let why = async |id: ContributionId, now: u64| {
+        let found = find(&town.store, &[id]).await.unwrap().pop().unwrap().unwrap();
+        let shared = Some(gristmill_workflows::time::Timestamp(now));
+        let known = Known { shared, runs: true, ..Known::standing(&definitions) };
+        show(&town.store, &known, &found).await.unwrap().why
+    };
+    let until = town.store.leases(vec![town.shard(moving)]).await.unwrap()[0].until.0;
+    for id in [moving, queued] {
+        assert!(why(id, until).await.contains("between two nodes (shard_moving)"));
+        assert!(!why(id, until - 1).await.contains("shard_moving"));
+    }
+    assert!(!why(done, until).await.contains("shard_moving"));
 }
 
 #[tokio::test]

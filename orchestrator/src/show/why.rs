@@ -2,7 +2,9 @@
 
 use crate::journeys::{AHEAD_MAX, Definitions, Found};
 use crate::report_row::Row;
+use gristmill_actors::ports::{ShardStore, StoreError};
 use gristmill_workflows::definition::Effect;
+use gristmill_workflows::id::ShardId;
 use gristmill_workflows::journey::{EventKind, Journey, PayoutState, State};
 use gristmill_workflows::request::{Cause, Wait};
 use gristmill_workflows::shard::World;
@@ -21,6 +23,8 @@ pub struct Known<'a> {
     pub paused: Arc<BTreeSet<String>>,
     /// A node runs.
     pub runs: bool,
+    /// The time of the store, if nodes share it.
+    pub shared: Option<Timestamp>,
 }
 
 impl<'a> Known<'a> {
@@ -28,7 +32,7 @@ impl<'a> Known<'a> {
     #[must_use]
     pub fn standing(definitions: &'a Definitions) -> Self {
         let (programs, paused) = (BTreeMap::new(), Arc::default());
-        Self { definitions, programs, paused, runs: false }
+        Self { definitions, programs, paused, runs: false, shared: None }
     }
 
     /// Of a world whose programs name their workflows.
@@ -37,6 +41,25 @@ impl<'a> Known<'a> {
         let programs = world.programs.iter();
         let programs = programs.map(|(id, program)| (id.as_str(), program.workflow.as_str()));
         Self { programs: programs.collect(), ..Self::standing(&world.workflows) }
+    }
+
+    /// The shards of what is not done that no node holds now.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn between_nodes(
+        &self,
+        store: &dyn ShardStore,
+        found: &[Found],
+    ) -> Result<BTreeSet<ShardId>, StoreError> {
+        let Some(now) = self.shared else { return Ok(BTreeSet::new()) };
+        let asked: BTreeSet<ShardId> = found.iter().filter_map(goes_on).collect();
+        if asked.is_empty() {
+            return Ok(asked);
+        }
+        let leases = store.leases(asked.iter().copied().collect()).await?;
+        let leases = asked.into_iter().zip(leases);
+        Ok(leases.filter(|(_, lease)| !lease.is_held(now)).map(|(shard, _)| shard).collect())
     }
 
     /// The paused stage that a queued contribution would begin with.
@@ -49,10 +72,36 @@ impl<'a> Known<'a> {
     }
 }
 
+/// The shard of what a node has to drive on.
+fn goes_on(found: &Found) -> Option<ShardId> {
+    match found {
+        Found::Queued { shard, .. } => Some(*shard),
+        Found::Journey { shard, journey } => {
+            let waits = matches!(journey.state, State::Moving | State::Parked { .. });
+            waits.then_some(*shard)
+        }
+        Found::Expired { .. } => None,
+    }
+}
+
 /// The sentence. `in_front` is how many items wait in front of a queued one, [`AHEAD_MAX`] if that
-/// was not counted to the end.
+/// was not counted to the end; `between` are the shards that [`Known::between_nodes`] found.
 #[must_use]
-pub fn why(known: &Known<'_>, found: &Found, row: &Row, in_front: usize) -> String {
+pub fn why(
+    known: &Known<'_>,
+    found: &Found,
+    row: &Row,
+    in_front: usize,
+    between: &BTreeSet<ShardId>,
+) -> String {
+    let sentence = where_it_stands(known, found, row, in_front);
+    match goes_on(found).filter(|shard| between.contains(shard)) {
+        Some(_) => format!("{sentence}; {}", waits(Wait::ShardMoving, None, None, 0)),
+        None => sentence,
+    }
+}
+
+fn where_it_stands(known: &Known<'_>, found: &Found, row: &Row, in_front: usize) -> String {
     match found {
         Found::Queued { .. } => match (known.entrance(row), in_front) {
             (Some(stage), _) => {
@@ -139,7 +188,7 @@ fn waits(wait: Wait, until: Option<Timestamp>, signal: Option<&str>, failed: u16
         Wait::StagePaused => {
             "an operator paused the stage; it goes on when the stage is resumed".to_owned()
         }
-        Wait::ShardMoving => "its shard is between two nodes".to_owned(),
+        Wait::ShardMoving => "its shard is between two nodes (shard_moving)".to_owned(),
         Wait::Store => "waits for a commit or the log".to_owned(),
     }
 }

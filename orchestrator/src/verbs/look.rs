@@ -4,7 +4,7 @@ use super::{Stood, answer, remote};
 use crate::app::Failure;
 use crate::cli::{self, List, Node, Output};
 use crate::client::Client;
-use crate::journeys::{self, Filter, Found, StateWord, Whose};
+use crate::journeys::{self, After, Filter, Found, StateWord, Whose};
 use crate::log_folder;
 use crate::receipt_check;
 use crate::receipts::Receipts;
@@ -104,8 +104,10 @@ pub(super) async fn list_with(
     let state = state.transpose()?;
     let stood = Stood::open(&args.node.place(), own)?;
     let after = match &args.after {
-        // An id of nothing would begin the listing anew.
-        Some(id) => Some(find(&stood, id).await?.submission().id),
+        Some(text) => {
+            let after = After::parse(text);
+            Some(after.ok_or_else(|| wrong(format!("--after {text}: no id of a contribution")))?)
+        }
         None => None,
     };
     let world = &stood.prepared.world;
@@ -119,11 +121,14 @@ pub(super) async fn list_with(
     let store = &*stood.prepared.ports.store;
     let limit = usize::try_from(args.limit).unwrap_or(usize::MAX);
     let page = journeys::list(store, &world.workflows, &filter, after, limit).await;
-    let page = page.map_err(|error| failed(&error))?;
+    let page = page.map_err(|error| match error {
+        journeys::Error::After { .. } => wrong(error.to_string()),
+        other => failed(&other),
+    })?;
     let rows = show::listed(store, &Known::of(world), &page.items).await;
     let rows = rows.map_err(|error| failed(&error))?;
     answer(args.output, &rows, &show::table(&rows))?;
-    more(page.next.map(|id| id.to_string()));
+    more(page.next.map(|after| after.to_string()));
     Ok(0)
 }
 

@@ -26,6 +26,8 @@ struct Shard {
     shard: u16,
     node: Option<String>,
     epoch: u64,
+    /// For how many seconds a destroyed data key has waited to leave the append-only file.
+    unerased_s: Option<u64>,
 }
 
 async fn open(args: &Shared) -> Result<RedisStore, Failure> {
@@ -42,6 +44,7 @@ async fn held(store: &RedisStore) -> Result<Vec<Shard>, StoreError> {
     let roster = store.roster().await?;
     let shards: Vec<ShardId> = (0..store.shards()).map(ShardId).collect();
     let leases = store.leases(shards.clone()).await?;
+    let unerased = store.unerased().await?;
     let name = |owner: u128| {
         let known = roster.members.iter().find(|member| member.incarnation == owner);
         known.map_or_else(|| format!("{owner:032x}"), |member| member.name.clone())
@@ -50,6 +53,7 @@ async fn held(store: &RedisStore) -> Result<Vec<Shard>, StoreError> {
         shard: shard.0,
         node: lease.is_held(roster.now).then(|| name(lease.owner)),
         epoch: lease.epoch,
+        unerased_s: unerased.get(&shard).map(|since| roster.now.0.saturating_sub(since.0) / 1000),
     };
     Ok(shards.into_iter().zip(leases).map(shard).collect())
 }
@@ -83,7 +87,10 @@ pub(super) async fn shards(args: &Shared) -> Result<u8, Failure> {
     let shards = held(&store).await.map_err(|error| Failure::new(4, &error))?;
     let line = |shard: &Shard| {
         let node = shard.node.as_deref().unwrap_or("nobody");
-        format!("{:04}  {node}  epoch {}", shard.shard, shard.epoch)
+        let unerased = shard.unerased_s.map_or_else(String::new, |seconds| {
+            format!("  a data key destroyed {seconds} s ago is in the append-only file still")
+        });
+        format!("{:04}  {node}  epoch {}{unerased}", shard.shard, shard.epoch)
     };
     let lines: Vec<String> = shards.iter().map(line).collect();
     answer(args.output, &shards, &lines)?;

@@ -48,7 +48,7 @@ fn spawn(dir: &TempDir, port: u16, is_cluster: bool) -> Option<Child> {
     }
 }
 
-fn until(what: &str, mut holds: impl FnMut() -> bool) {
+pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(30);
     while !holds() {
         assert!(Instant::now() < deadline, "{what}");
@@ -88,6 +88,14 @@ impl Server {
         self.wait();
     }
 
+    /// Whether these bytes are in a file of the server's.
+    pub fn file_holds(&self, bytes: &[u8]) -> bool {
+        let files = std::fs::read_dir(self.dir.path().join("appendonlydir")).unwrap();
+        // One that is gone before it is read holds nothing.
+        let read = files.map(|file| std::fs::read(file.unwrap().path()).unwrap_or_default());
+        read.into_iter().any(|file| file.windows(bytes.len()).any(|found| found == bytes))
+    }
+
     /// The answer to a command, as text.
     pub fn ask(&self, command: &[&str]) -> String {
         let port = self.port.to_string();
@@ -120,6 +128,35 @@ impl Server {
     /// A command that must be answered `OK`.
     pub fn command(&self, command: &[&str]) {
         assert_eq!(self.ask(command), "OK", "{command:?}");
+    }
+}
+
+/// A Sentinel that watches a server as the master `gm`; killed when dropped.
+pub struct Sentinel {
+    _dir: TempDir,
+    child: Child,
+    pub port: u16,
+}
+
+impl Drop for Sentinel {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+impl Sentinel {
+    pub fn of(server: &Server) -> Self {
+        let (dir, port) = (tempfile::tempdir().unwrap(), free_port());
+        let file = dir.path().join("sentinel.conf");
+        let watched = server.port;
+        let lines =
+            format!("port {port}\nbind 127.0.0.1\nsentinel monitor gm 127.0.0.1 {watched} 1\n");
+        std::fs::write(&file, lines).unwrap();
+        let mut command = Command::new("redis-server");
+        let child = command.arg(&file).arg("--sentinel").stdout(Stdio::null()).spawn().unwrap();
+        until("the sentinel listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+        Self { _dir: dir, child, port }
     }
 }
 

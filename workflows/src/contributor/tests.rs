@@ -69,7 +69,7 @@ fn grant(id: &str) -> Scope {
 fn holding(consents: impl IntoIterator<Item = (Consent, Arrival)>) -> Contributor {
     let mut contributor = Contributor::default();
     for (consent, position) in consents {
-        contributor.give(consent, position).unwrap();
+        contributor.give(consent, position);
     }
     contributor
 }
@@ -162,7 +162,8 @@ fn a_mark_takes_back_what_stood_before_it() {
         let mut contributor = holding([(consent("g", 1), 5)]);
         contributor.withdraw(mark(scope.clone(), position));
         assert_eq!(covering(&contributor), expected, "{scope:?} at {position}");
-        assert_eq!(contributor.is_taken_back("g"), expected.is_err());
+        assert_eq!(contributor.stands("g"), expected.is_ok());
+        assert_eq!(contributor.mark_on("g", "p", 5).is_some(), expected.is_err());
     }
 }
 
@@ -170,9 +171,9 @@ fn a_mark_takes_back_what_stood_before_it() {
 fn a_withdrawn_grant_never_revives_and_a_new_one_covers() {
     let mut contributor = holding([(consent("g", 1), 1)]);
     contributor.withdraw(mark(Scope::All, 2));
-    contributor.give(consent("g", 3), 3).unwrap();
+    contributor.give(consent("g", 3), 3);
     assert_eq!(covering(&contributor), Err(Refusal::Withdrawn));
-    contributor.give(consent("h", 4), 4).unwrap();
+    contributor.give(consent("h", 4), 4);
     assert_eq!(covering(&contributor), Ok("h"));
 }
 
@@ -186,7 +187,7 @@ fn marks_have_a_bound_and_every_grant_stays_taken_back() {
         assert!(contributor.marks.len() <= limits::MARKS_MAX);
     }
     for n in 0..100 {
-        assert!(contributor.is_taken_back(&format!("g{n}")), "g{n}");
+        assert!(!contributor.stands(&format!("g{n}")), "g{n}");
     }
 }
 
@@ -202,25 +203,37 @@ fn marks_that_say_nothing_make_room_only_when_there_are_too_many() {
     assert_eq!(contributor.marks, [mark(grant("g"), 2)]);
 }
 
-#[test]
-fn grants_may_take_exactly_their_bound_in_bytes() {
-    let with_uri = |bytes: usize| Consent {
-        terms: Terms { uri: "u".repeat(bytes), ..terms("1") }.into(),
-        ..consent("g", 1)
-    };
-    let room = limits::GRANTS_BYTES_MAX - with_uri(0).bytes();
-    assert_eq!(Contributor::default().give(with_uri(room), 1), Ok(()));
-    assert_eq!(Contributor::default().give(with_uri(room + 1), 1), Err(TooManyGrants));
+/// The held grants' ids, in their order.
+fn held(contributor: &Contributor) -> Vec<&str> {
+    contributor.grants.iter().map(|grant| grant.consent.grant.as_str()).collect()
+}
+
+/// As many grants as one may hold: g0, g1, …
+fn full() -> Contributor {
+    holding((0..limits::GRANTS_MAX as u64).map(|n| (consent(&format!("g{n}"), n), n)))
 }
 
 #[test]
-fn grants_have_a_bound_in_number_and_in_bytes() {
-    let mut contributor = Contributor::default();
-    for n in 0..limits::GRANTS_MAX as u64 {
-        contributor.give(consent(&format!("g{n}"), n), n).unwrap();
+fn grants_may_take_exactly_their_bound_in_bytes() {
+    let with_uri = |grant: &str, bytes: usize| Consent {
+        terms: Terms { uri: "u".repeat(bytes), ..terms("1") }.into(),
+        ..consent(grant, 1)
+    };
+    let room = limits::GRANTS_BYTES_MAX - with_uri("g", 0).bytes() - with_uri("h", 0).bytes();
+    for (bytes, expected) in [(room, vec!["g", "h"]), (room + 1, vec!["h"])] {
+        let contributor = holding([(with_uri("g", bytes), 1), (with_uri("h", 0), 2)]);
+        assert_eq!(held(&contributor), expected);
     }
-    assert_eq!(contributor.give(consent("more", 1), 999), Err(TooManyGrants));
-    assert_eq!(contributor.give(consent("g1", 1), 999), Ok(()));
+}
+
+#[test]
+fn the_newest_consent_always_takes_effect_within_the_bounds() {
+    let mut contributor = full();
+    assert_eq!(contributor.give(consent("g1", 1), 999), 0, "it is held");
+    assert_eq!(contributor.grants.len(), limits::GRANTS_MAX);
+    assert_eq!(contributor.give(consent("more", 1), 999), 1);
+    assert_eq!(contributor.grants.len(), limits::GRANTS_MAX);
+    assert_eq!((held(&contributor)[0], *held(&contributor).last().unwrap()), ("g1", "more"));
 
     let mut contributor = Contributor::default();
     let long = |n: u64| Consent {
@@ -229,12 +242,40 @@ fn grants_have_a_bound_in_number_and_in_bytes() {
         terms: Terms { uri: "u".repeat(limits::URI_BYTES_MAX), ..terms("1") }.into(),
         ..consent("", n)
     };
-    let taken = (0..1000).take_while(|n| contributor.give(long(*n), *n).is_ok()).count();
-    assert!(taken < limits::GRANTS_MAX);
+    for n in 0..1000 {
+        contributor.give(long(n), n);
+        assert_eq!(contributor.grants.last().unwrap().position, n);
+    }
+    assert!(contributor.grants.len() < limits::GRANTS_MAX);
     for n in 0..10_000 {
         contributor.withdraw(mark(grant(&format!("{n:0128}")), n));
     }
     assert!(crate::codec::encode(&contributor).is_ok());
+}
+
+#[test]
+fn grants_that_cover_nothing_any_more_make_room_first_and_the_only_one_of_a_program_last() {
+    let mut contributor = full();
+    let ended = Consent { expires_at: Some(Timestamp(5)), ..consent("ended", 1) };
+    contributor.grants[0].consent = Consent { program: "q".into(), ..consent("g0", 0) }.into();
+    contributor.grants[7].consent = ended.into();
+    contributor.withdraw(mark(grant("g9"), 1000));
+    let lapsed: Vec<usize> =
+        (1..=3).map(|n| contributor.give(consent(&format!("new{n}"), 9), 1000 + n)).collect();
+    assert_eq!(lapsed, [0, 0, 1]);
+    let held = held(&contributor);
+    assert_eq!(held[..3], ["g0", "g2", "g3"]);
+    assert!(!held.contains(&"ended") && !held.contains(&"g9") && !held.contains(&"g1"));
+}
+
+#[test]
+fn what_a_grant_was_that_made_room_is_not_forgotten_by_a_mark() {
+    let mut contributor = full();
+    contributor.withdraw(mark(Scope::Program("p".into()), 500));
+    contributor.give(consent("new", 9), 1000);
+    assert!(!contributor.stands("g0") && contributor.stands("new"));
+    assert!(contributor.mark_on("g0", "p", 0).is_some());
+    assert_eq!(contributor.mark_on("new", "p", 1000), None);
 }
 
 #[test]

@@ -1,7 +1,6 @@
 //! The control lane: consents, withdrawals, and words on one journey.
 
 use super::{Moving, Shard};
-use crate::contributor::TooManyGrants;
 use crate::entry::DataKey;
 use crate::id::{Arrival, ContributorKey};
 use crate::inbox::Lane;
@@ -28,19 +27,16 @@ impl Shard {
         self.draft.touched = true;
     }
 
-    /// Takes a consent in. The contributor must be retained.
-    pub fn consent(
-        &mut self,
-        key: ContributorKey,
-        consent: Consent,
-        position: Arrival,
-    ) -> Result<(), TooManyGrants> {
-        if let Some(resident) = self.contributors.get_mut(&key) {
-            Arc::make_mut(&mut resident.row).give(consent, position)?;
-            self.draft.contributors.insert(key);
-            self.draft.touched = true;
-        }
-        Ok(())
+    /// Takes a consent in. The contributor must be retained. Says how many older grants that covered
+    /// something made room for it.
+    pub fn consent(&mut self, key: ContributorKey, consent: Consent, position: Arrival) -> usize {
+        let Some(resident) = self.contributors.get_mut(&key) else {
+            return 0;
+        };
+        let lapsed = Arc::make_mut(&mut resident.row).give(consent, position);
+        self.draft.contributors.insert(key);
+        self.draft.touched = true;
+        lapsed
     }
 
     /// A withdrawal has come whose turn is later: from now on nothing is accepted against it. The
@@ -172,10 +168,10 @@ impl Shard {
 
     /// What was taken back before a journey was accepted again has no walk that comes by any more.
     pub(super) fn take_back(&mut self, moving: &mut Moving, now: Timestamp) {
-        let held = moving.journey.held.as_ref().map(|held| held.position);
-        let mark = self.contributor(moving.contributor).and_then(|row| {
-            let grant = row.grants.iter().find(|grant| Some(grant.position) == held)?;
-            row.mark_of(grant).cloned()
+        let journey = &moving.journey;
+        let mark = journey.held.as_ref().and_then(|held| {
+            let row = self.contributor(moving.contributor)?;
+            row.mark_on(&held.grant, &journey.submission.program, held.position).cloned()
         });
         if let Some(mark) = mark {
             self.mark_withdrawn(moving, &mark, now);

@@ -147,7 +147,10 @@ impl Shard {
         };
         let covering = contributor.covering(program, &journey.submission, journey.arrival, now);
         match &journey.held {
-            Some(held) => contributor.is_taken_back(&held.grant) && covering.is_err(),
+            Some(held) => {
+                let mark = contributor.mark_on(&held.grant, &program.id, held.position);
+                mark.is_some() && covering.is_err()
+            }
             None => covering == Err(Refusal::WithdrawnSince),
         }
     }
@@ -372,7 +375,7 @@ impl Shard {
         let held = moving.journey.held.as_ref();
         let again = self.was_accepted(moving.journey.submission.id);
         moving.again |= again;
-        if !again && held.is_some_and(|held| trial.contributor.is_taken_back(&held.grant)) {
+        if !again && held.is_some_and(|held| !trial.contributor.stands(&held.grant)) {
             self.grant_hold(moving, trial, now)?;
         }
         let journey = Arc::make_mut(&mut moving.journey);

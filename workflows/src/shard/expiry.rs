@@ -60,11 +60,13 @@ impl Shard {
         let position = tombstone.accepted.as_ref().and_then(|kept| kept.grant);
         let Some(position) = position else { return false };
         match &mark.scope {
-            Scope::Grant(grant) => {
-                let held = self.contributor(key).map(|row| row.grants.iter());
-                let mut held = held.into_iter().flatten();
-                held.any(|held| held.position == position && held.consent.grant == *grant)
-            }
+            Scope::Grant(grant) => self.contributor(key).is_some_and(|row| {
+                match row.grants.iter().find(|held| held.position == position) {
+                    Some(held) => held.consent.grant == *grant,
+                    // It made room for others. If the one that is taken back did too, it may be it.
+                    None => !row.grants.iter().any(|held| held.consent.grant == *grant),
+                }
+            }),
             Scope::Program(name) => *name == tombstone.program && mark.position > position,
             Scope::All => mark.position > position,
         }

@@ -3,7 +3,7 @@
 use super::contributions::{filter, page, quarantined};
 use super::journey::tell;
 use super::json;
-use crate::journeys::{self, Filter, Found};
+use crate::journeys::{self, After, Filter, Found};
 use crate::service::fields::Fields;
 use crate::service::limits::CHOSEN_MAX;
 use crate::service::problem::{Code, Problem, Wire};
@@ -39,7 +39,7 @@ pub async fn list(
 struct Chosen {
     ids: Option<Vec<ContributionId>>,
     filter: Filter,
-    after: Option<ContributionId>,
+    after: Option<After>,
     limit: usize,
     dry_run: bool,
     reason: String,
@@ -75,9 +75,9 @@ impl Chosen {
         let all = fields.flag("all")?;
         let after = fields.text("page_token", 64)?;
         let after = after.map(|text| {
-            ContributionId::parse(&text)
-                .map_err(|_| invalid("page_token", "is none of this listing"))
+            After::parse(&text).ok_or_else(|| invalid("page_token", "is none of this listing"))
         });
+        let after = after.transpose()?;
         let limit = match fields.value("limit") {
             None => CHOSEN_MAX,
             Some(value) => {
@@ -93,15 +93,18 @@ impl Chosen {
             let detail = "either ids, or a filter (cause, program, stage, or all: true)";
             return Err(Problem::field(Code::MissingField, "ids", detail));
         }
+        if ids.is_some() && after.is_some() {
+            return Err(invalid("page_token", "goes on with a filter, not with ids"));
+        }
         let filter = quarantined(filter);
-        Ok(Self { ids, filter, after: after.transpose()?, limit, dry_run, reason })
+        Ok(Self { ids, filter, after, limit, dry_run, reason })
     }
 
     /// What is chosen, in pages; and where to go on.
     async fn find(
         &self,
         service: &Service,
-    ) -> Result<(Vec<(ContributionId, Option<Found>)>, Option<ContributionId>), Problem> {
+    ) -> Result<(Vec<(ContributionId, Option<Found>)>, Option<After>), Problem> {
         let store = &*service.ports.store;
         if let Some(ids) = &self.ids {
             let found = journeys::find(store, ids).await?;
@@ -185,7 +188,7 @@ pub async fn speak(
             count: told.len(),
             told,
             failed: failed.collect(),
-            next_page_token: next.map(|id| id.to_string()),
+            next_page_token: next.map(|after| after.to_string()),
         },
     )
 }

@@ -347,7 +347,7 @@ fn operators() -> Value {
                 ("stage", or_null(to("Name"))),
                 ("dry_run", or_null(json!({"type": "boolean"}))),
                 ("limit", or_null(limit)),
-                ("page_token", or_null(to("ContributionId"))),
+                ("page_token", or_null(text())),
             ],
         ),
         "ToldMany": object(

@@ -3,6 +3,7 @@
 use super::programs::{RATE, program};
 use super::stages::accepting;
 use super::town::Town;
+use crate::limits;
 use crate::request::Request;
 use crate::submission::Scope;
 
@@ -73,6 +74,48 @@ fn a_journey_whose_pinned_grant_was_taken_back_pins_another_that_covers_it() {
     let journey = town.journey("ana", "clip");
     assert_eq!(journey.held.as_ref().unwrap().grant, "older");
     assert_eq!((town.state("ana", "clip"), &journey.withdrawn), ("settled".into(), &None));
+}
+
+/// As many further grants for a program as one may hold.
+fn give_many(town: &mut Town, program: &str) {
+    for n in 0..limits::GRANTS_MAX {
+        town.consent("ana", program, &format!("more{n}"));
+    }
+}
+
+#[test]
+fn a_consent_beyond_the_bound_takes_effect_and_the_grants_of_other_programs_stay() {
+    let both = ["p", "q"].map(|id| program(id, "usual", 100 * RATE));
+    let mut town = Town::of(1, both.into());
+    town.consent("ana", "q", "first");
+    give_many(&mut town, "p");
+    town.consent("bo", "p", "g");
+    town.hand_in("ana", "p", "newest");
+    town.hand_in("ana", "q", "oldest");
+    town.settle();
+    let held = |name| town.journey("ana", name).held.as_ref().unwrap().grant.clone();
+    assert_eq!(held("newest"), format!("more{}", limits::GRANTS_MAX - 1));
+    assert_eq!(held("oldest"), "first");
+    assert_eq!([town.state("ana", "newest"), town.state("ana", "oldest")], ["settled", "settled"]);
+}
+
+#[test]
+fn what_was_pinned_to_a_grant_that_was_taken_back_and_made_room_ends_withdrawn() {
+    let mut town = Town::new(1, 100 * RATE);
+    town.consent("ana", "p", "pinned");
+    let arrival = town.hand_in("ana", "p", "clip");
+    town.admit();
+    town.advance(arrival, vec![(0, Request::Hold)], 1);
+    town.commit(0);
+    town.runs.clear();
+    town.withdraw("ana", grant("pinned"));
+    give_many(&mut town, "p");
+    town.read_inboxes();
+    let rest = accepting().into_iter().filter(|(stage, _)| *stage > 0).collect();
+    town.advance(arrival, rest, 3);
+    town.settle();
+    assert_eq!(town.state("ana", "clip"), "withdrawn");
+    assert_eq!(town.log.len(), 1);
 }
 
 #[test]

@@ -58,7 +58,7 @@ impl Node {
             Item::Consent(consent) => {
                 let key = world.key.contributor(&consent.contributor);
                 self.retain(key);
-                self.shard.consent(key, consent.clone(), arrival).unwrap();
+                self.shard.consent(key, consent.clone(), arrival);
                 self.shard.release(key);
             }
             Item::Withdrawal(Withdrawal { contributor, scope, at }) => {
