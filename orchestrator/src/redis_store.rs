@@ -1,7 +1,7 @@
 //! The store on Redis, or Valkey: many nodes share it. One server, Sentinels, or a cluster.
 //!
 //! All keys of a shard share one hash tag, `{gm:0017}`. What must be one step is a function of the
-//! library `gristmill_v1`; what is only read is read plainly, since a shard's rows change by its
+//! library `gristmill_v2`; what is only read is read plainly, since a shard's rows change by its
 //! owner's commits only. An `Ok` is as durable as the server was checked to make it ([`Durability`]):
 //! `always`: fsynced; `everysec`: a crash of the server may lose the last second; `replicated`:
 //! fsynced and taken up by that many replicas.
@@ -190,7 +190,7 @@ impl RedisStore {
     ) -> Result<Vec<Submitted>, StoreError> {
         self.check_shard(shard)?;
         let is_control = items.iter().all(|item| item.lane == Lane::Control);
-        let name = if is_control { "gm1_submit_control" } else { "gm1_submit" };
+        let name = if is_control { "gm2_submit_control" } else { "gm2_submit" };
         let mut call = function(name, &prefix(shard));
         call.arg(self.intake_max).arg(&self.channel).arg(format!("g{}", shard.0));
         items.iter().for_each(|item| encoding::item(&mut call, item));
@@ -233,7 +233,7 @@ fn read_time(time: Value) -> Result<u64, StoreError> {
 
 /// Settles the number of shards and the fingerprints with the other nodes.
 async fn settle(link: &Link, options: &Options) -> Result<u16, OpenError> {
-    let mut call = function("gm1_settle", "{gm}:store");
+    let mut call = function("gm2_settle", "{gm}:store");
     call.arg("protocol").arg("1").arg("shards").arg(options.shards);
     for (name, own) in &options.fingerprints {
         call.arg(name).arg(own);
@@ -287,7 +287,7 @@ impl ShardStore for RedisStore {
     fn claim(&self, shard: ShardId, owner: u128) -> BoxFuture<'_, Result<Lease, StoreError>> {
         Box::pin(async move {
             self.check_shard(shard)?;
-            let mut call = function("gm1_claim", &prefix(shard));
+            let mut call = function("gm2_claim", &prefix(shard));
             call.arg(owner_text(owner)).arg(self.ttl_ms());
             let since = Instant::now();
             let answer = value::array(self.write(&call).await?, "a claim")?;
@@ -312,7 +312,7 @@ impl ShardStore for RedisStore {
         Box::pin(async move {
             let since = Instant::now();
             let renew = |shard| async move {
-                let mut call = function("gm1_renew", &prefix(shard));
+                let mut call = function("gm2_renew", &prefix(shard));
                 call.arg(owner_text(owner)).arg(self.ttl_ms());
                 match self.link.call(&call).await {
                     Ok(answer) => self.renewed(answer, since),
@@ -326,7 +326,7 @@ impl ShardStore for RedisStore {
 
     fn release(&self, shard: ShardId, owner: u128) -> BoxFuture<'_, Result<(), StoreError>> {
         Box::pin(async move {
-            let mut call = function("gm1_release", &prefix(shard));
+            let mut call = function("gm2_release", &prefix(shard));
             call.arg(owner_text(owner)).arg(&self.channel).arg(format!("r{}", shard.0));
             self.link.call(&call).await.map(drop)
         })
@@ -377,7 +377,7 @@ impl ShardStore for RedisStore {
     ) -> BoxFuture<'_, Result<Committed, StoreError>> {
         Box::pin(async move {
             self.check_shard(shard)?;
-            let mut call = function("gm1_commit", &prefix(shard));
+            let mut call = function("gm2_commit", &prefix(shard));
             call.arg(owner_text(fence.owner)).arg(fence.epoch).arg(fence.seq).arg(self.ttl_ms());
             let known = self.progress.of(shard, fence.epoch, |_| {});
             encoding::commit(&mut call, &commit, known.read);

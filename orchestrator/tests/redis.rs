@@ -158,7 +158,7 @@ async fn leaves_the_files(servers: &mut [Server]) {
     assert_eq!(one.unerased().await.unwrap().len(), usize::from(Shape::default().shards));
     let holds = |servers: &[Server], key: &[u8]| servers.iter().any(|it| it.file_holds(key));
     assert!(doomed.iter().all(|key| holds(servers, key)), "destroyed in memory alone");
-    look_until_erased(&one, &other, deadline).await;
+    Box::pin(look_until_erased(&one, &other, deadline)).await;
     // The server unlinks the file of before in a thread of its own.
     server::until("destroyed keys leave the files", || {
         !doomed.iter().any(|key| holds(servers, key))
@@ -179,7 +179,7 @@ async fn a_destroyed_key_leaves_the_append_only_file_and_the_others_stay() {
     use gristmill_actors::ports::KeyStore;
     let Some(server) = Server::start() else { return };
     let mut servers = [server];
-    leaves_the_files(&mut servers).await;
+    Box::pin(leaves_the_files(&mut servers)).await;
     let store = Emptied::new(&servers).open(Shape::default()).await;
     let keys = keys_in(&store, 1).await;
     let doomed = destroy_first(&store, &keys).await;
@@ -202,7 +202,7 @@ async fn a_destroyed_key_leaves_the_append_only_file_and_the_others_stay() {
 #[tokio::test]
 async fn destroyed_keys_leave_the_append_only_file_of_every_master() {
     let Some(mut servers) = server::cluster(3) else { return };
-    leaves_the_files(&mut servers).await;
+    Box::pin(leaves_the_files(&mut servers)).await;
 }
 
 #[tokio::test]

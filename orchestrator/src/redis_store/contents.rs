@@ -31,7 +31,7 @@ impl RedisStore {
             parts.entry(content[0] % limits::CONTENT_PARTS).or_default().push(nth);
         }
         let hold = |(part, nths): (u8, Vec<usize>)| async move {
-            let mut call = function("gm1_hold", &format!("{{gm:c{part:02}}}:contents"));
+            let mut call = function("gm2_hold", &format!("{{gm:c{part:02}}}:contents"));
             for (content, from, to) in nths.iter().map(|nth| &claims[*nth]) {
                 call.arg(&content[..]).arg(&row(*from)[..]).arg(&row(*to)[..]);
             }

@@ -54,7 +54,7 @@ impl RedisStore {
             let mut bytes = vec![0; part * 32];
             getrandom::fill(&mut bytes)
                 .map_err(|error| StoreError::Unavailable { detail: error.to_string() })?;
-            let mut call = function("gm1_allocate", &prefix(shard));
+            let mut call = function("gm2_allocate", &prefix(shard));
             bytes.as_chunks::<32>().0.iter().for_each(|key| {
                 call.arg(&key[..]);
             });
@@ -105,7 +105,7 @@ impl RedisStore {
     async fn destroy_keys(&self, slots: &[u64]) -> Result<(), StoreError> {
         for (shard, numbers) in by_shard(slots) {
             for part in numbers.chunks(limits::ROWS_MAX) {
-                let mut destroy = function("gm1_destroy", &prefix(shard));
+                let mut destroy = function("gm2_destroy", &prefix(shard));
                 part.iter().for_each(|(_, number)| {
                     destroy.arg(number);
                 });

@@ -1,4 +1,4 @@
-//! What goes to the library and comes back, in the shapes that `gristmill_v1.lua` says.
+//! What goes to the library and comes back, in the shapes that `gristmill_v2.lua` says.
 
 use super::error::strange;
 use super::{data_keys, value};
@@ -74,7 +74,7 @@ pub(super) fn timer(due: Timestamp, whose: Arrival) -> [u8; 16] {
     member
 }
 
-/// Sections of a commit after its guards; `gristmill_v1.lua` has the same order.
+/// Sections of a commit after its guards; `gristmill_v2.lua` has the same order.
 pub(super) fn commit(call: &mut Cmd, commit: &Commit, read: u64) {
     call.arg(&commit.state[..]).arg(commit.admitted.as_deref().unwrap_or(&[])).arg(read);
     call.arg(commit.guards.len() * 5);

@@ -185,7 +185,7 @@ impl RedisStore {
             return Ok(());
         }
         for note in notes {
-            let mut call = function("gm1_erased", &prefix(note.shard));
+            let mut call = function("gm2_erased", &prefix(note.shard));
             call.arg(note.count).arg(began.0);
             self.write(&call).await?;
         }

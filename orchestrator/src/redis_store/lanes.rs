@@ -26,7 +26,7 @@ impl RedisStore {
         fetch: Fetch,
     ) -> Result<Lanes, StoreError> {
         self.check_shard(shard)?;
-        let mut call = function("gm1_fetch", &prefix(shard));
+        let mut call = function("gm2_fetch", &prefix(shard));
         call.arg(owner_text(fetch.owner)).arg(fetch.epoch).arg(u8::from(fetch.notes));
         lane(&mut call, fetch.control);
         lane(&mut call, fetch.intake);

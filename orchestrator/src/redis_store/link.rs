@@ -16,7 +16,7 @@ use redis::{AsyncConnectionConfig, Client, Cmd, IntoConnectionInfo, Pipeline, Re
 use std::sync::PoisonError;
 use tokio::sync::Mutex;
 
-const LIBRARY: &str = include_str!("gristmill_v1.lua");
+const LIBRARY: &str = include_str!("gristmill_v2.lua");
 
 /// A connection that stands.
 #[derive(Clone)]

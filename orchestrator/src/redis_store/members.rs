@@ -103,7 +103,7 @@ impl Membership for RedisStore {
 
     fn beat(&self, member: Member) -> BoxFuture<'_, Result<Roster, StoreError>> {
         Box::pin(async move {
-            let mut call = function("gm1_beat", MEMBERS);
+            let mut call = function("gm2_beat", MEMBERS);
             call.arg(owner_text(member.incarnation)).arg(u8::from(member.draining));
             call.arg(format!("{}\n{}", member.name.replace('\n', " "), member.address));
             call.arg(self.ttl_ms()).arg(&self.channel).arg(CHANGED);
@@ -115,13 +115,13 @@ impl Membership for RedisStore {
     fn roster(&self) -> BoxFuture<'_, Result<Roster, StoreError>> {
         Box::pin(async move {
             let since = Instant::now();
-            self.roster_of(self.link.call(&reading("gm1_roster", MEMBERS)).await?, since)
+            self.roster_of(self.link.call(&reading("gm2_roster", MEMBERS)).await?, since)
         })
     }
 
     fn leave(&self, incarnation: u128) -> BoxFuture<'_, Result<(), StoreError>> {
         Box::pin(async move {
-            let mut call = function("gm1_leave", MEMBERS);
+            let mut call = function("gm2_leave", MEMBERS);
             call.arg(owner_text(incarnation)).arg(&self.channel).arg(CHANGED);
             self.link.call(&call).await.map(drop)
         })
@@ -129,7 +129,7 @@ impl Membership for RedisStore {
 
     fn ask_drain(&self, incarnation: u128) -> BoxFuture<'_, Result<bool, StoreError>> {
         Box::pin(async move {
-            let mut call = function("gm1_drain", MEMBERS);
+            let mut call = function("gm2_drain", MEMBERS);
             call.arg(owner_text(incarnation)).arg(&self.channel).arg(CHANGED);
             Ok(value::number(self.write(&call).await?, "a request to drain")? == 1)
         })

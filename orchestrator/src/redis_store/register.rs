@@ -27,7 +27,7 @@ impl Register for RedisStore {
         new: Option<Vec<u8>>,
     ) -> BoxFuture<'_, Result<bool, StoreError>> {
         Box::pin(async move {
-            let mut call = function("gm1_swap", KEY);
+            let mut call = function("gm2_swap", KEY);
             call.arg(name);
             optional(&mut call, expected.as_deref());
             optional(&mut call, new.as_deref());

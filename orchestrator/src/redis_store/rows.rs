@@ -250,7 +250,7 @@ impl RedisStore {
         limit: usize,
     ) -> Result<Numbered, StoreError> {
         self.check_shard(shard)?;
-        let mut call = reading("gm1_page", &prefix(shard));
+        let mut call = reading("gm2_page", &prefix(shard));
         call.arg(match place {
             Place::Active => "active",
             Place::Finished => "finished",

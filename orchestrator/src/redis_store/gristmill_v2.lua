@@ -1,4 +1,4 @@
-#!lua name=gristmill_v1
+#!lua name=gristmill_v2
 
 -- What must be one step on the server. The library's name carries the protocol's version: nodes of
 -- two versions may use one server. Every function validates all it is given before its first write,
@@ -465,7 +465,7 @@ local function swap(keys, args)
 end
 
 local function register(name, callback, flags)
-  redis.register_function { function_name = 'gm1_' .. name, callback = callback, flags = flags }
+  redis.register_function { function_name = 'gm2_' .. name, callback = callback, flags = flags }
 end
 
 -- At maxmemory only intake is refused: everything else frees memory, or keeps the node alive.
