@@ -41,9 +41,7 @@ impl Shard {
     /// Decides a proposal. What follows from it comes as effects of the next sealed commit; a
     /// proposal that waits for budget is kept and decided again when the home shard answers.
     pub fn propose(&mut self, arrival: Arrival, proposal: Proposal, now: Timestamp, random: u64) {
-        let Some(mut moving) = self.journeys.remove(&arrival) else {
-            return;
-        };
+        let Some(mut moving) = self.journeys.remove(&arrival) else { return };
         if moving.journey.state != State::Moving || proposal.is_stale(moving.journey.stage) {
             self.journeys.insert(arrival, moving);
             return;
@@ -137,14 +135,11 @@ impl Shard {
         if journey.accepted.is_some() || self.was_accepted(journey.submission.id) {
             return false;
         }
-        // Most people never take anything back; what is decided for each step of a journey is quick.
-        let marked = |row: &&Arc<Contributor>| !row.marks.is_empty();
-        let Some(contributor) = self.contributor(moving.contributor).filter(marked) else {
-            return false;
-        };
-        let Some(program) = self.world.programs.get(&journey.submission.program) else {
-            return false;
-        };
+        let known = self.contributor(moving.contributor);
+        // Most people never take anything back: nothing is compared for them.
+        let Some(contributor) = known.filter(|row| !row.marks.is_empty()) else { return false };
+        let program = self.world.programs.get(&journey.submission.program);
+        let Some(program) = program else { return false };
         let covering = contributor.covering(program, &journey.submission, journey.arrival, now);
         match &journey.held {
             Some(held) => {
@@ -444,9 +439,7 @@ impl Shard {
     /// Lets a moving journey go on with the stage that is due. A keyed stage, and the end, wait
     /// for the index of its entry: what is settled stands in the log.
     pub(super) fn go(&mut self, arrival: Arrival, now: Timestamp) {
-        let Some(mut moving) = self.journeys.remove(&arrival) else {
-            return;
-        };
+        let Some(mut moving) = self.journeys.remove(&arrival) else { return };
         let definition = self.world.workflows.get(&moving.journey.workflow);
         let due = definition.map(|definition| definition.stage(moving.journey.stage));
         let keyed = due.map(|stage| stage.map(|s| s.signature.effect == StageEffect::Keyed));
