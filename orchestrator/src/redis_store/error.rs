@@ -58,7 +58,12 @@ const NOT_APPLIED: [&str; 14] = [
 
 /// The meaning of an error: what a server refuses was not applied; what was not answered may be.
 pub(super) fn meaning(error: &RedisError) -> StoreError {
-    let detail = error.to_string();
+    let text = error.to_string();
+    // The client has words of its own for some of the server's codes: an operator looks for the code.
+    let detail = match error.code() {
+        Some(code) if !text.contains(code) => format!("{code} {text}"),
+        _ => text,
+    };
     match (error.code(), error.kind()) {
         (Some("WRONGTYPE"), _) => StoreError::Damaged { detail },
         (Some(code), _) if NOT_APPLIED.contains(&code) => StoreError::Unavailable { detail },
@@ -93,7 +98,8 @@ mod tests {
     fn what_a_server_refuses_was_not_applied() {
         for code in NOT_APPLIED {
             let error = make_extension_error(code.to_owned(), None);
-            assert!(matches!(meaning(&error), StoreError::Unavailable { .. }), "{code}");
+            let named = matches!(meaning(&error), StoreError::Unavailable { detail } if detail.contains(code));
+            assert!(named, "{code}");
         }
         let error = make_extension_error("WRONGTYPE".to_owned(), None);
         assert!(matches!(meaning(&error), StoreError::Damaged { .. }));
