@@ -63,6 +63,7 @@ pub async fn run<S: ShardStore>(maker: &impl Maker<S>) {
     fences::an_unclaimed_shard_takes_no_commit(make().await).await;
     fetches::a_fetch_reads_both_lanes(make().await).await;
     fetches::what_a_fetch_notes_stands_until_it_leaves_the_inbox(make().await).await;
+    fetches::what_is_read_as_noted_is_found_by_the_next_owner(make().await).await;
     fetches::who_is_no_longer_the_owner_notes_nothing(make().await).await;
     commits::a_commit_applies_all_its_rows(make().await).await;
     commits::a_commit_takes_away_what_it_names(make().await).await;

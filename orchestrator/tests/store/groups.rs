@@ -1,7 +1,7 @@
 //! Calls that meet in one group commit.
 
 use gristmill::embedded_store::{EmbeddedStore, Options};
-use gristmill_actors::ports::{Committed, Intake, Reads, ShardStore, StoreError, Submitted};
+use gristmill_actors::ports::{Committed, Fetch, Intake, Reads, ShardStore, StoreError, Submitted};
 use gristmill_workflows::commit::{Commit, Guard, Place};
 use gristmill_workflows::id::{ContributorKey, ShardId};
 use gristmill_workflows::inbox::Lane;
@@ -35,6 +35,22 @@ fn fence(lease: &Lease, seq: u64) -> Fence {
 
 fn state(text: &str) -> Commit {
     Commit { state: text.as_bytes().to_vec(), ..Commit::default() }
+}
+
+#[tokio::test]
+async fn what_comes_while_its_reader_has_room_is_noted_without_a_commit() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir);
+    let Lease { owner, epoch, .. } = store.claim(SHARD, 1).await.unwrap();
+    let fetch =
+        |limit| Fetch { owner, epoch, notes: true, control: (None, 9), intake: (None, limit) };
+    assert!(!store.fetch(SHARD, fetch(2)).await.unwrap().noted);
+    store.submit(vec![known(1, 1), known(2, 2), known(3, 3)]).await.unwrap();
+    assert_eq!(store.load(SHARD).await.unwrap().noted, [1, 2], "there was room for two");
+    assert!(store.fetch(SHARD, fetch(2)).await.unwrap().noted);
+    assert!(!store.fetch(SHARD, fetch(3)).await.unwrap().noted, "the third was not let in");
+    drop(store);
+    assert_eq!(open(&dir).load(SHARD).await.unwrap().noted, [1, 2]);
 }
 
 #[tokio::test]

@@ -50,6 +50,24 @@ pub(super) async fn what_a_fetch_notes_stands_until_it_leaves_the_inbox<S: Shard
     assert_eq!(noted().await, if lanes.noted { vec![second] } else { Vec::new() });
 }
 
+pub(super) async fn what_is_read_as_noted_is_found_by_the_next_owner<S: ShardStore>(store: S) {
+    let owner = Owner::claim(&store, SHARD, 1).await;
+    let read = async |fetch: Fetch| store.fetch(SHARD, fetch).await.expect("an owner reads");
+    let noted = async || store.load(SHARD).await.expect("a shard loads").noted;
+    assert!(read(all(&owner)).await.intake.is_empty());
+    // It had room for nine when this came.
+    let first = accept(&store, intake(b"a")).await;
+    let lanes = read(all(&owner)).await;
+    assert_eq!(noted().await.contains(&first), lanes.noted);
+    // It has none: what waits beyond what was asked for is not noted.
+    let fetch = Fetch { intake: (None, 1), ..all(&owner) };
+    read(fetch).await;
+    let second = accept(&store, intake(b"b")).await;
+    assert!(!noted().await.contains(&second));
+    let _next = Owner::claim(&store, SHARD, 2).await;
+    assert_eq!(noted().await.contains(&first), lanes.noted);
+}
+
 pub(super) async fn who_is_no_longer_the_owner_notes_nothing<S: ShardStore>(store: S) {
     accept(&store, intake(b"a")).await;
     let old = Owner::claim(&store, SHARD, 1).await;
