@@ -369,7 +369,8 @@ pub type Object = (String, Vec<u8>);
 pub trait LogStore: Send + Sync + 'static {
     /// Creates objects.
     fn create(&self, objects: Vec<Object>) -> BoxFuture<'_, Result<(), LogError>>;
-    /// Replaces one object atomically (`checkpoint` only).
+    /// Replaces one object atomically (`checkpoint` only), unless what stands is a checkpoint of more
+    /// entries: a writer that was stopped on its way puts no older one back. That is no error.
     fn replace(&self, object: Object) -> BoxFuture<'_, Result<(), LogError>>;
     /// Reads one object; none if it does not stand.
     fn read(&self, path: String) -> BoxFuture<'_, Result<Option<Vec<u8>>, LogError>>;

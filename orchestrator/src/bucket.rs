@@ -82,15 +82,21 @@ impl Bucket {
         Err(Error::Contended)
     }
 
-    /// Puts bytes in the place of the version that stands, whatever it is. A request that was given
-    /// up changes nothing once another one was applied.
+    /// Puts bytes in the place of the version that stands, unless that is to stay. A request that was
+    /// given up changes nothing once another one was applied.
     ///
     /// # Errors
     /// [`Error`]; it may be replaced or not.
-    pub async fn replace(&self, path: &str, bytes: &Bytes, limit: u64) -> Result<(), Error> {
+    pub async fn replace(
+        &self,
+        path: &str,
+        bytes: &Bytes,
+        limit: u64,
+        stays: impl Fn(&[u8]) -> bool,
+    ) -> Result<(), Error> {
         for _ in 0..CONFLICTS_MAX {
             let mode = match self.read(path, limit).await? {
-                Some((stands, _)) if stands == bytes => return Ok(()),
+                Some((stands, _)) if stands == bytes || stays(&stands) => return Ok(()),
                 Some((_, version)) => PutMode::Update(version),
                 None => PutMode::Create,
             };

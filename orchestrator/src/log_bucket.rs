@@ -5,6 +5,8 @@ use crate::durable_files::limits::OBJECT_BYTES_MAX;
 use crate::log_files::is_object_path;
 use gristmill_actors::ports::{LogError, LogStore, Object};
 use gristmill_actors::rail::BoxFuture;
+use gristmill_trace::checkpoint::is_behind;
+use hyper::body::Bytes;
 
 /// A folder of objects in a bucket.
 ///
@@ -52,7 +54,9 @@ impl LogStore for LogBucket {
     fn replace(&self, (path, bytes): Object) -> BoxFuture<'_, Result<(), LogError>> {
         Box::pin(async move {
             check(&path)?;
-            let replaced = self.0.replace(&path, &bytes.into(), OBJECT_BYTES_MAX).await;
+            let bytes = Bytes::from(bytes);
+            let stays = |stands: &[u8]| is_behind(&bytes, stands);
+            let replaced = self.0.replace(&path, &bytes, OBJECT_BYTES_MAX, stays).await;
             replaced.map_err(|error| failed(&path, &error))
         })
     }

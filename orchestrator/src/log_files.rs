@@ -6,6 +6,7 @@ use crate::durable_files::limits::{
 use crate::durable_files::{Root, Staged, is_full, read, remove, sync_folder};
 use gristmill_actors::ports::{LogError, LogStore, Object};
 use gristmill_actors::rail::BoxFuture;
+use gristmill_trace::checkpoint::is_behind;
 use std::collections::{BTreeSet, HashSet};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -181,7 +182,12 @@ impl Inner {
         let mut replace = || {
             self.root.make_folders(below, &mut touched)?;
             touched.insert(target.parent().unwrap_or(self.root.path()).to_owned());
-            self.root.stage(&[bytes], 0o644)?.rename(&target)
+            let staged = self.root.stage(&[bytes], 0o644)?;
+            // Right before the rename: a writer that was stopped must not put an older one back.
+            match read(&target, OBJECT_BYTES_MAX)? {
+                Some(stands) if is_behind(bytes, &stands) => Ok(()),
+                _ => staged.rename(&target),
+            }
         };
         replace()
             .map_err(|error| failed(path, &error))

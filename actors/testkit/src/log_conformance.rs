@@ -59,6 +59,11 @@ async fn replaces_and_removes(store: &dyn LogStore) {
         store.replace(object("checkpoint", version)).await.expect(STANDS);
         assert_eq!(text(store, "checkpoint").await.as_deref(), Some(version));
     }
+    let note = |size: u64| format!("log\n{size}\nroot\n");
+    for (size, stands) in [(9, 9), (10, 10), (9, 10), (10, 10), (11, 11)] {
+        store.replace(object("checkpoint", &note(size))).await.expect(STANDS);
+        assert_eq!(text(store, "checkpoint").await, Some(note(stands)), "none goes back");
+    }
     store.create(vec![object("tile/0/000.p/1", "a"), object("kept", "b")]).await.expect(STANDS);
     let gone = || vec!["tile/0/000.p/1".to_owned(), "never".to_owned()];
     store.remove(gone()).await.expect("absent ones are fine");

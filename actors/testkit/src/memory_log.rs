@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use gristmill_actors::ports::{LogError, LogStore, Object};
 use gristmill_actors::rail::BoxFuture;
+use gristmill_trace::checkpoint::is_behind;
 
 /// What becomes of one write. The call that it belongs to fails; its earlier objects stand, its
 /// later ones do not.
@@ -88,6 +89,12 @@ impl MemoryLog {
         self.lock().writes.clone()
     }
 
+    /// Whether an object stands with these bytes.
+    #[must_use]
+    pub fn holds(&self, path: &str, bytes: &[u8]) -> bool {
+        self.lock().objects.get(path).is_some_and(|stands| stands == bytes)
+    }
+
     /// All objects.
     #[must_use]
     pub fn objects(&self) -> BTreeMap<String, Vec<u8>> {
@@ -143,7 +150,10 @@ impl Inner {
                 }
             }
             Write::Replace(path, bytes) => {
-                self.objects.insert(path, bytes);
+                let stands = self.objects.get(&path);
+                if !stands.is_some_and(|stands| is_behind(&bytes, stands)) {
+                    self.objects.insert(path, bytes);
+                }
             }
             Write::Remove(path) => {
                 self.objects.remove(&path);

@@ -48,6 +48,17 @@ impl fmt::Display for Checkpoint {
     }
 }
 
+/// Whether a checkpoint's note speaks of fewer entries than another one, by their second lines alone:
+/// signatures are not checked. False where one of them has no such line.
+#[must_use]
+pub fn is_behind(note: &[u8], other: &[u8]) -> bool {
+    let size = |note: &[u8]| -> Option<u64> {
+        let line = note.split(|byte| *byte == b'\n').nth(1)?;
+        std::str::from_utf8(line).ok()?.parse().ok()
+    };
+    size(note).zip(size(other)).is_some_and(|(size, other)| size < other)
+}
+
 impl Checkpoint {
     /// Reads the note text that [`Checkpoint`] displays, and no other. Extension lines, which the
     /// specification advises against, are refused.
@@ -111,6 +122,14 @@ mod tests {
     fn checkpoint() -> Checkpoint {
         let root = Hash::from_base64(ROOT).unwrap();
         Checkpoint { origin: "example.com/log".to_owned(), size: 300, root }
+    }
+
+    #[test]
+    fn a_note_of_fewer_entries_is_behind_and_what_is_no_note_is_not() {
+        assert!(is_behind(b"log\n9\n", b"log\n10\n"));
+        assert!(!is_behind(b"log\n10\n", b"log\n10\n"));
+        assert!(!is_behind(b"log\n11\n", b"log\n10\n"));
+        assert!(!is_behind(b"log", b"log\n10\n") && !is_behind(b"log\n9\n", b"log\nx\n"));
     }
 
     #[test]

@@ -138,7 +138,9 @@ impl LogStore for Wire {
             let note = object.1.clone();
             let replaced = at_once(self.sim.log.replace(object));
             self.sim.journal.note(format_args!("{} replaces {path}", self.process.name));
-            self.sim.witness.shown(&note, &self.sim.log, &self.sim.journal);
+            if self.sim.log.holds(&path, &note) {
+                self.sim.witness.shown(&note, &self.sim.log, &self.sim.journal);
+            }
             self.travel().await;
             if fault == Some(true) {
                 return self.log_failed(&path);
