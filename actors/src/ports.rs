@@ -166,7 +166,8 @@ pub type Known = (Arrival, [u8; 16]);
 /// configured. *Ordering*: arrival numbers of a shard rise by at least one in the order of `submit`,
 /// over both lanes; commits apply in the order of seq, each once. *Fencing*: `commit` checks owner,
 /// epoch and seq; an older seq answers `Applied` and changes nothing. A store that failed over and
-/// forgot what its owner has read or committed answers `Fenced`. *Retries* are the caller's; after [`StoreError::Failed`] every further call fails the same way.
+/// forgot what its owner has read or committed answers `Fenced`. *Retries* are the caller's; after
+/// [`StoreError::Failed`] every further call fails the same way.
 pub trait ShardStore: Send + Sync + 'static {
     /// How many shards the store was made with.
     fn shards(&self) -> u16;
