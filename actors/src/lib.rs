@@ -6,6 +6,7 @@ extern crate self as gristmill_actors;
 #[doc(hidden)]
 pub use serde;
 
+pub mod announcement;
 mod claims;
 mod contribution;
 pub mod engine;

@@ -13,6 +13,8 @@ pub const INBOX_BATCH: usize = 512;
 pub const RESIDENTS_MAX: usize = 512;
 /// Journeys of one contributor that a withdrawal reads at once.
 pub const CHAIN_BATCH: usize = 64;
+/// How long a withdrawal waits at the most for commits of what was accepted before.
+pub const ANNOUNCED_MAX: Duration = Duration::from_secs(1);
 /// Times a commit whose fate is unknown is resent before the shard gives up.
 pub const COMMIT_RESENDS_MAX: u32 = 20;
 /// Between two tries of a commit.

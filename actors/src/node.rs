@@ -271,7 +271,11 @@ impl State {
         let known = error.downcast_ref::<shard::Error>();
         self.engine.metrics.restarted("shard", known.map_or("panic", shard::Error::word));
         if let Some(status) = self.statuses.get(&shard) {
-            status.send_replace(ShardStatus::default());
+            // What ended stays ended, whatever of memory is lost.
+            status.send_modify(|status| {
+                let ShardStatus { settled, refused, .. } = *status;
+                *status = ShardStatus { settled, refused, ..ShardStatus::default() };
+            });
         }
         // That a withdrawal came first is no failure of the shard.
         let wait = match known {

@@ -8,6 +8,7 @@
 //! memory rebuilt from the store, nothing acknowledged lost.
 
 mod admission;
+mod announced;
 mod chain;
 mod children;
 mod commits;
@@ -25,7 +26,7 @@ use crate::survey::{self, Tally};
 use crate::trace_log;
 use gristmill_workflows::codec;
 use gristmill_workflows::definition::WorkflowRef;
-use gristmill_workflows::id::{Arrival, ShardId};
+use gristmill_workflows::id::{Arrival, ContributorKey, ShardId};
 use gristmill_workflows::invariant::Breach;
 use gristmill_workflows::sequencer::Answer;
 use gristmill_workflows::shard::{Proposal, Shard};
@@ -35,7 +36,7 @@ use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, RpcReplyPort, Supervi
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use commits::Settle;
 
@@ -83,6 +84,21 @@ pub enum ShardMessage {
     Timer,
     /// The safety net.
     Sweep,
+    /// Somebody takes consent back, and the item is not in the inbox yet. The answer comes when it may
+    /// go there.
+    Announced {
+        /// Whose.
+        key: ContributorKey,
+        /// What was accepted before is durable.
+        reply: oneshot::Sender<()>,
+    },
+    /// What was announced is in the inbox, or nobody knows.
+    Withdrawn {
+        /// Whose.
+        key: ContributorKey,
+        /// Its arrival number.
+        arrived: Option<Arrival>,
+    },
     /// Where does it stand, after everything it was told before this.
     Look(RpcReplyPort<ShardStatus>),
     /// What is in its memory.
@@ -233,7 +249,9 @@ pub struct State {
     /// The open draft decides journeys that stood.
     decides: bool,
     at_desk: Option<Desk>,
-    deferred: Vec<(Arrival, Box<Proposal>)>,
+    /// The last durable seal when what is at the desk began to be read.
+    read_from: u64,
+    announced: announced::Announced,
     // The outside.
     offered: usize,
     /// Rows that stand at another position in the log than here.
@@ -292,6 +310,8 @@ impl Actor for ShardActor {
             ShardMessage::Settle(_) => {}
             ShardMessage::HoldersChanged => state.look_at_claims(),
             ShardMessage::PausesChanged => state.on_pauses_changed(),
+            ShardMessage::Announced { key, reply } => state.on_announced(key, reply),
+            ShardMessage::Withdrawn { key, arrived } => state.on_withdrawn(key, arrived),
             ShardMessage::Timer => state.on_timer(),
             ShardMessage::Sweep => state.on_sweep(&myself),
             ShardMessage::Look(reply) => {
@@ -354,10 +374,7 @@ impl State {
     }
 
     fn on_proposed(&mut self, arrival: Arrival, proposal: Box<Proposal>) {
-        if self.at_desk.as_ref().is_some_and(Desk::is_exclusive) {
-            self.deferred.push((arrival, proposal));
-            return;
-        }
+        let Some(proposal) = self.hold(arrival, proposal) else { return };
         let (now, random) = (self.now(), self.random());
         self.machine.propose(arrival, *proposal, now, random);
     }

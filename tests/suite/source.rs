@@ -66,10 +66,12 @@ pub fn split_at_tests(text: &str) -> (&str, &str) {
     found.map_or((text, ""), |(at, _)| text.split_at(at))
 }
 
-/// Every text file of the repository, without build output and hidden folders other than `.ci`.
+/// Every text file of the repository, without folders that git ignores and hidden ones other than `.ci`.
 pub fn files() -> Vec<File> {
     let mut found = Vec::new();
-    walk(&repository(), "", &mut found);
+    let ignored = fs::read_to_string(repository().join(".gitignore")).unwrap();
+    let ignored: Vec<&str> = ignored.lines().map(|line| line.trim_end_matches('/')).collect();
+    walk(&repository(), "", &ignored, &mut found);
     found.sort_by(|a, b| a.path.cmp(&b.path));
     let declared: Vec<String> = found.iter().flat_map(declared_tests).collect();
     for file in &mut found {
@@ -96,16 +98,21 @@ fn declared_tests(file: &File) -> Vec<String> {
     declared
 }
 
-fn walk(root: &Path, folder: &str, found: &mut Vec<File>) {
+/// Whether a line of `.gitignore` names a folder by its path from the root, or by its name anywhere.
+fn is_ignored(path: &str, name: &str, ignored: &[&str]) -> bool {
+    ignored.iter().any(|line| line.strip_prefix('/').map_or(*line == name, |line| line == path))
+}
+
+fn walk(root: &Path, folder: &str, ignored: &[&str], found: &mut Vec<File>) {
     for entry in fs::read_dir(root.join(folder)).unwrap() {
         let entry = entry.unwrap();
         let name = entry.file_name().into_string().expect("names in the repository are UTF-8");
         let path = if folder.is_empty() { name.clone() } else { format!("{folder}/{name}") };
         let kind = entry.file_type().unwrap();
         if kind.is_dir() {
-            let ignored = path == "target" || name == "__pycache__" || name.starts_with('.');
-            if !ignored || path == ".ci" {
-                walk(root, &path, found);
+            let hidden = name.starts_with('.') && path != ".ci";
+            if !hidden && !is_ignored(&path, &name, ignored) {
+                walk(root, &path, ignored, found);
             }
         } else if kind.is_file()
             && let Ok(text) = String::from_utf8(fs::read(entry.path()).unwrap())

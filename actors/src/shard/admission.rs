@@ -19,7 +19,7 @@ use std::collections::{HashMap, HashSet};
 /// How far the lanes were read.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Cursors {
-    control: Option<Arrival>,
+    pub(super) control: Option<Arrival>,
     intake: Option<Arrival>,
 }
 
@@ -85,9 +85,6 @@ impl State {
         if self.fetching || self.draining {
             return;
         }
-        if self.at_desk.as_ref().is_some_and(Desk::is_exclusive) {
-            return;
-        }
         if self.engine.pauses.close_the_entrance() {
             self.intake_grew = false;
         }
@@ -143,6 +140,7 @@ impl State {
             self.cursors.control = Some(arrival);
             self.control(arrival, item, &fetched.contributors);
         }
+        self.read_announced();
         if fetched.more_control {
             return Ok(());
         }
@@ -150,9 +148,9 @@ impl State {
         for arrival in starts {
             self.run(myself, arrival).await;
         }
-        if self.at_desk.is_none() {
-            self.machine.evict(self.committed_seals, limits::RESIDENTS_MAX);
-        }
+        // What is at the desk may have been read before the last commits.
+        let durable = if self.at_desk.is_some() { self.read_from } else { self.committed_seals };
+        self.machine.evict(durable, limits::RESIDENTS_MAX);
         Ok(())
     }
 
@@ -253,12 +251,12 @@ impl State {
                 let key = self.engine.world.key.contributor(&withdrawal.contributor);
                 self.machine.retain(key, || row(key));
                 let mark = Mark { scope: withdrawal.scope, position: arrival, at: withdrawal.at };
-                self.machine.foresee(key, &mark);
                 self.engine.metrics.withdrawal(metrics::Withdrawal::Begun);
-                self.desk.push_back(Desk::Withdrawal { arrival, key, mark });
+                self.withdraw(arrival, key, mark, now);
             }
             Item::Command { id, verb } => {
-                self.desk.push_back(Desk::Command { arrival, id, verb });
+                let after = self.decided();
+                self.desk.push_back(Desk::Command { arrival, id, verb, after });
             }
             Item::Contribution(_) => {
                 tracing::error!(shard = %self.id, arrival, "a contribution in the control lane");

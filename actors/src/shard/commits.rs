@@ -1,6 +1,6 @@
 //! Group commit: one commit under way, the next one assembling; effects after the commit.
 
-use super::{Desk, Error, ShardMessage, State};
+use super::{Error, ShardMessage, State};
 use crate::contribution::tell;
 use crate::limits;
 use crate::ports::{Committed, ShardStore, StoreError};
@@ -82,7 +82,7 @@ impl State {
     /// and nobody who waits for them.
     fn may_wait(&mut self, myself: &ActorRef<ShardMessage>) -> bool {
         let wanted =
-            self.settle == Settle::Now || self.desk.front().is_some_and(Desk::is_exclusive);
+            self.settle == Settle::Now || self.desk.iter().any(|desk| !self.may_begin(desk));
         if !self.machine.is_dirty() || self.machine.is_urgent() || wanted {
             return false;
         }
@@ -130,6 +130,7 @@ impl State {
         self.kept.store(true, Ordering::Release);
         self.counted = true;
         self.committed_seals = done.seals;
+        self.announced.committed(done.seals);
         self.cleaned |= done.clean;
         if done.decides {
             self.engine.holders_changed();

@@ -1,7 +1,8 @@
 //! Standing journeys: what needs their rows read first. One thing at a time, in order.
 //!
-//! Withdrawals and commands change rows that are not in memory. They wait until no commit is under
-//! way, and while they read, proposals wait: what was read is what stands.
+//! Withdrawals and commands go by rows, so each begins when what was decided before it is durable.
+//! Everything else goes on meanwhile: what memory has of a journey goes before a row that was read, and
+//! what changed since the read began stays in memory until it is over.
 
 use super::admission::stored;
 use super::chain;
@@ -57,15 +58,6 @@ pub enum Desk {
         /// The first page of a pass.
         first: bool,
     },
-    /// A withdrawal that begins.
-    Withdrawal {
-        /// Its inbox item.
-        arrival: Arrival,
-        /// Whose.
-        key: ContributorKey,
-        /// What is taken back.
-        mark: Mark,
-    },
     /// A withdrawal that walks along the contributor's journeys.
     Walk {
         /// Its inbox item.
@@ -76,6 +68,8 @@ pub enum Desk {
         mark: Mark,
         /// The next journey.
         next: Arrival,
+        /// It begins when this seal is durable.
+        after: u64,
     },
     /// A word on one journey.
     Command {
@@ -85,14 +79,9 @@ pub enum Desk {
         id: ContributionId,
         /// What to do.
         verb: Verb,
+        /// It begins when this seal is durable.
+        after: u64,
     },
-}
-
-impl Desk {
-    /// Whether rows may not change while it reads.
-    pub(super) fn is_exclusive(&self) -> bool {
-        matches!(self, Self::Withdrawal { .. } | Self::Walk { .. } | Self::Command { .. })
-    }
 }
 
 /// A journey that was read, with what it takes to let it move.
@@ -117,53 +106,90 @@ pub struct Read {
 impl State {
     /// Begins what is next, if nothing else is being read.
     pub(super) fn start_desk(&mut self, myself: &ActorRef<ShardMessage>) {
-        while self.at_desk.is_none() && !self.draining {
-            let Some(next) = self.desk.front() else { return };
-            let busy = self.in_flight.is_some() || self.machine.is_dirty();
-            if next.is_exclusive() && busy {
-                return;
+        if self.at_desk.is_some() || self.draining {
+            return;
+        }
+        let Some(place) = self.desk.iter().position(|desk| self.may_begin(desk)) else { return };
+        let Some(next) = self.desk.remove(place) else { return };
+        let now = self.now();
+        let until = now.plus_ms(limits::TIMER_HORIZON_MS);
+        let claims = now.plus_ms(limits::CLAIM_PARK_STANDING_MS);
+        let reader = Reader {
+            ports: self.engine.ports.clone(),
+            world: self.engine.world.clone(),
+            pauses: self.engine.pauses.clone(),
+            key: self.engine.world.key.clone(),
+            shares: self.engine.shares,
+            shard: self.id,
+            until,
+            claims,
+        };
+        self.at_desk = Some(next.clone());
+        self.read_from = self.committed_seals;
+        let (ports, myself) = (self.engine.ports.clone(), myself.clone());
+        ports.spawn_read(async move {
+            let read = reader.read(&next).await;
+            tell(&myself, ShardMessage::Read(Box::new(read)));
+        });
+    }
+
+    /// Whether what was decided before it is durable, where that matters.
+    pub(super) fn may_begin(&self, desk: &Desk) -> bool {
+        match desk {
+            Desk::Walk { after, .. } | Desk::Command { after, .. } => {
+                *after <= self.committed_seals
             }
-            let Some(next) = self.desk.pop_front() else { return };
-            if let Desk::Withdrawal { arrival, key, mark } = next {
-                let now = self.now();
-                let chain = self.machine.withdraw(key, &mark, now);
-                self.walk(arrival, key, mark, chain);
-                continue;
-            }
-            let now = self.now();
-            let until = now.plus_ms(limits::TIMER_HORIZON_MS);
-            let claims = now.plus_ms(limits::CLAIM_PARK_STANDING_MS);
-            let reader = Reader {
-                ports: self.engine.ports.clone(),
-                world: self.engine.world.clone(),
-                pauses: self.engine.pauses.clone(),
-                key: self.engine.world.key.clone(),
-                shares: self.engine.shares,
-                shard: self.id,
-                until,
-                claims,
-            };
-            self.at_desk = Some(next.clone());
-            let (ports, myself) = (self.engine.ports.clone(), myself.clone());
-            ports.spawn_read(async move {
-                let read = reader.read(&next).await;
-                tell(&myself, ShardMessage::Read(Box::new(read)));
-            });
+            _ => true,
         }
     }
 
-    fn walk(&mut self, arrival: Arrival, key: ContributorKey, mark: Mark, chain: Chain) {
-        match chain {
-            Chain::Next(next) => self.desk.push_front(Desk::Walk { arrival, key, mark, next }),
-            Chain::Done => {
-                self.decides = true;
-                self.engine.metrics.withdrawal(metrics::Withdrawal::Done);
-                self.machine.release(key);
-                self.machine.done(arrival);
+    /// The seal with which all that is decided by now is durable.
+    pub(super) fn decided(&self) -> u64 {
+        self.machine.seals() + u64::from(self.machine.is_dirty())
+    }
+
+    /// A withdrawal begins: from now on nothing is accepted against it. Its walk follows.
+    pub(super) fn withdraw(
+        &mut self,
+        arrival: Arrival,
+        key: ContributorKey,
+        mark: Mark,
+        now: Timestamp,
+    ) {
+        match self.machine.withdraw(key, &mark, now) {
+            Chain::Next(next) => {
+                let after = self.decided();
+                self.desk.push_back(Desk::Walk { arrival, key, mark, next, after });
             }
-            // The log's answer, or the sweep, lets it begin again: nothing is done twice.
-            Chain::NotYet => self.desk.push_back(Desk::Withdrawal { arrival, key, mark }),
+            Chain::Done | Chain::NotYet => self.walked(arrival, key),
         }
+    }
+
+    /// A walk is over.
+    fn walked(&mut self, arrival: Arrival, key: ContributorKey) {
+        self.decides = true;
+        self.engine.metrics.withdrawal(metrics::Withdrawal::Done);
+        self.machine.release(key);
+        self.machine.done(arrival);
+    }
+
+    /// One part of a walk was read.
+    fn walk(&mut self, walk: Desk, chain: Vec<chain::Link>) -> Result<(), Error> {
+        let Desk::Walk { arrival, key, mark, next, after } = walk else { return Ok(()) };
+        match self.walk_along(key, &mark, next, chain)? {
+            Chain::Next(next) => {
+                self.desk.push_front(Desk::Walk { arrival, key, mark, next, after });
+            }
+            Chain::Done => self.walked(arrival, key),
+            // It begins here again after the next commit, such as that of the log's answer: nothing is
+            // done twice.
+            Chain::NotYet => {
+                let pending = self.in_flight.is_some() || self.machine.is_dirty();
+                let after = if pending { self.decided() } else { self.machine.seals() + 1 };
+                self.desk.push_back(Desk::Walk { arrival, key, mark, next, after });
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn on_read(&mut self, read: Result<Read, Error>) -> Result<(), Error> {
@@ -180,16 +206,9 @@ impl State {
                 self.more_timers = timers.len() == limits::TIMER_BATCH;
                 self.timers.extend(timers);
             }
-            Desk::Walk { arrival, key, mark, next } => {
-                let walked = self.walk_along(key, &mark, next, chain)?;
-                self.walk(arrival, key, mark, walked);
-            }
+            Desk::Walk { .. } => self.walk(desk, chain)?,
             Desk::Command { arrival, verb, .. } => self.command(arrival, &verb, stood)?,
             Desk::Expire { before, .. } => self.expire(before, &expiry)?,
-            Desk::Withdrawal { .. } => {}
-        }
-        for (arrival, proposal) in std::mem::take(&mut self.deferred) {
-            self.on_proposed(arrival, proposal);
         }
         Ok(())
     }
@@ -357,7 +376,6 @@ impl Reader {
                 let arrivals = found.into_iter().flatten().map(|(arrival, _)| arrival).collect();
                 read.stood = self.stood(arrivals).await?;
             }
-            Desk::Withdrawal { .. } => {}
         }
         Ok(read)
     }

@@ -1,6 +1,7 @@
 //! A shard's memory, built from the store: at the start, and whenever the old one was given up.
 
 use super::admission::Cursors;
+use super::announced::Announced;
 use super::commits::Settle;
 use super::expiry::Expiry;
 use super::{Arguments, Desk, Error, ShardMessage, State};
@@ -83,7 +84,8 @@ pub(super) async fn load(
         desk: VecDeque::new(),
         decides: false,
         at_desk: None,
-        deferred: Vec::new(),
+        read_from: 0,
+        announced: Announced::default(),
         offered: 0,
         moved: BTreeMap::new(),
         posting: Arc::new(AtomicUsize::new(0)),

@@ -37,6 +37,7 @@ use crate::virtual_clock::{START, VirtualClock};
 use chance::Chance;
 use clients::Acknowledged;
 use fleet::Fleet;
+use gristmill_actors::engine::Engine;
 use gristmill_actors::rail::{KeyScope, RailProfile};
 use gristmill_trace::key::SigningKey;
 use gristmill_workflows::id::{ContributionId, IdKey, ShardId};
@@ -48,7 +49,7 @@ use journal::Journal;
 use plan::{Blow, Plan};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -118,6 +119,8 @@ struct Inner {
     grown: BTreeSet<ShardId>,
     acknowledged: BTreeMap<ContributionId, Acknowledged>,
     kills: BTreeMap<String, u8>,
+    /// Nodes through which a client may hand in.
+    engines: Vec<Weak<Engine>>,
 }
 
 /// Runs one seed to its end.
@@ -353,6 +356,19 @@ impl Sim {
         }
         self.lock().grown.insert(shard);
         self.changed.notify_one();
+    }
+
+    /// A node takes things from clients from now on.
+    fn takes(&self, engine: &Arc<Engine>) {
+        let mut inner = self.lock();
+        inner.engines.retain(|engine| engine.strong_count() > 0);
+        inner.engines.push(Arc::downgrade(engine));
+    }
+
+    /// One of the nodes that lived at some time, if it still does anything.
+    fn taker(&self) -> Option<Arc<Engine>> {
+        let inner = self.lock();
+        self.chance.one(&inner.engines).and_then(Weak::upgrade)
     }
 
     fn take_grown(&self) -> BTreeSet<ShardId> {

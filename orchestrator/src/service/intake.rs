@@ -281,8 +281,10 @@ impl Step<'_> {
             items.push(item);
             places.push((nth, shard, durable, slot));
         }
+        let announced = self.service.engine.announce(&items).await;
         let submitted = self.service.ports.store.submit(items).await;
         let submitted = submitted.inspect_err(|_| self.service.slots.forget())?;
+        announced.submitted(&submitted);
         let mut grown: BTreeMap<ShardId, Arrival> = BTreeMap::new();
         for ((_, shard, ..), submitted) in places.iter().zip(&submitted) {
             if let Submitted::Accepted(arrival) | Submitted::Same(arrival) = submitted {

@@ -221,7 +221,7 @@ impl Driver {
                         measured.counts.retried += 1;
                         again.push(one);
                     } else {
-                        measured.counts.given_up += 1;
+                        measured.given_up(at, now);
                         self.give_up(&one.event);
                     }
                 }

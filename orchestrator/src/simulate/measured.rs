@@ -98,7 +98,7 @@ pub struct Counts {
 pub struct Measured {
     /// What lines came to.
     pub counts: Counts,
-    /// From the intended start to the answer, all lines, microseconds.
+    /// From the intended start to the answer, or until it was given up: all lines, microseconds.
     pub latency: Histogram<u64>,
     interval_ms: u64,
     intervals: Vec<Interval>,
@@ -141,15 +141,28 @@ impl Measured {
 
     /// A line that was intended at one moment got its answer at another.
     pub fn answered(&mut self, intended_us: u64, now_us: u64) {
+        let place = self.waited(intended_us, now_us);
+        self.intervals[place].answered += 1;
+    }
+
+    /// A line was given up. It waited as long as it did: leaving it out would make a node that answers
+    /// nobody look fast.
+    pub fn given_up(&mut self, intended_us: u64, now_us: u64) {
+        self.waited(intended_us, now_us);
+        self.counts.given_up += 1;
+    }
+
+    /// Notes the time from one moment to the other in the interval of the latter, and tells which.
+    fn waited(&mut self, intended_us: u64, now_us: u64) -> usize {
         let place = self.place(now_us);
         if place != self.current.0 {
             self.close();
             self.current.0 = place;
         }
-        self.intervals[place].answered += 1;
         let took = now_us.saturating_sub(intended_us).max(1);
         self.latency.saturating_record(took);
         self.current.1.saturating_record(took);
+        place
     }
 
     /// An answer said to come again later.
@@ -213,5 +226,16 @@ mod tests {
         assert_eq!(seen, [(2, 1, 0), (0, 0, 1), (0, 1, 0)]);
         assert_eq!((intervals[0].latency.count, intervals[2].latency.count), (1, 1));
         assert_eq!((intervals[2].late_ms, intervals[2].under_way), (7, 8));
+    }
+
+    #[test]
+    fn a_line_that_was_given_up_has_waited_and_is_no_answer() {
+        let mut measured = Measured::new(&plan(10, 1.0)).unwrap();
+        measured.intended(0);
+        measured.given_up(0, 120_000_000);
+        assert_eq!((measured.latency.len(), measured.counts.given_up), (1, 1));
+        assert!(measured.latency.max() >= 120_000_000);
+        let interval = measured.intervals()[120];
+        assert_eq!((interval.answered, interval.latency.count), (0, 1));
     }
 }

@@ -39,16 +39,9 @@ impl Shard {
         lapsed
     }
 
-    /// A withdrawal has come whose turn is later: from now on nothing is accepted against it. The
-    /// contributor must be retained. The store has the mark already.
-    pub fn foresee(&mut self, key: ContributorKey, mark: &Mark) {
-        if let Some(resident) = self.contributors.get_mut(&key) {
-            Arc::make_mut(&mut resident.row).withdraw(mark.clone());
-        }
-    }
-
-    /// Takes a withdrawal in; says where the walk along the contributor's journeys begins. The
-    /// contributor must be retained.
+    /// Takes a withdrawal in, whose mark the store has already: from now on nothing is accepted against
+    /// it. Says where the walk along the contributor's journeys begins; it may begin once all that is
+    /// decided by now is durable. The contributor must be retained.
     pub fn withdraw(&mut self, key: ContributorKey, mark: &Mark, now: Timestamp) -> Chain {
         let Some(resident) = self.contributors.get_mut(&key) else {
             return Chain::Done;

@@ -64,8 +64,9 @@ impl Shard {
     }
 
     /// Lets rows go that nobody uses and whose last change is durable: every seal up to
-    /// `committed` is; of contributors only once there are more than `keep`. Call it only while no read
-    /// of contributors, journeys or sequenced rows is under way, or a stale row could come back.
+    /// `committed` is; of contributors only once there are more than `keep`. What is being read must
+    /// have begun when `committed` was durable, or a stale row could come back; nobody may be reading
+    /// for [`Self::residents`].
     pub fn evict(&mut self, committed: u64, keep: usize) {
         let waits = |moving: &Moving| moving.journey.waits_for_log();
         let gone = self.leaving.extract_if(.., |_, (seal, m)| *seal <= committed && !waits(m));
@@ -86,6 +87,20 @@ impl Shard {
     /// How many seals there were; the number of the last one.
     pub fn seals(&self) -> u64 {
         self.seals
+    }
+
+    /// The seal that holds a contributor's last change.
+    pub fn changed(&self, key: ContributorKey) -> u64 {
+        match self.draft.contributors.contains(&key) {
+            true => self.seals + 1,
+            false => self.contributors.get(&key).map_or(0, |resident| resident.changed),
+        }
+    }
+
+    /// Whose a journey is, if it moves and is not accepted.
+    pub fn unaccepted(&self, arrival: Arrival) -> Option<ContributorKey> {
+        let moving = self.journeys.get(&arrival);
+        moving.filter(|moving| moving.journey.accepted.is_none()).map(|moving| moving.contributor)
     }
 
     /// A contributor's row in memory.

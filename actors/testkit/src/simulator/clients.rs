@@ -291,10 +291,18 @@ async fn put(
 ) -> Result<Submitted, Again> {
     let lane = item.lane();
     let item = encode(&item).map_err(|_| Again::Refused)?;
-    let answers = wire
-        .submit(vec![Intake { shard, lane, item, identity, mark, reads: Reads::default() }])
-        .await?;
+    let items = vec![Intake { shard, lane, item, identity, mark, reads: Reads::default() }];
+    // Some withdrawals come by a node that has the shard, others do not.
+    let taker = items[0].mark.as_ref().and_then(|_| wire.sim.taker());
+    let announced = match &taker {
+        Some(engine) => Some(engine.announce(&items).await),
+        None => None,
+    };
+    let answers = wire.submit(items).await?;
     wire.sim.grew(shard);
+    if let Some(announced) = announced {
+        announced.submitted(&answers);
+    }
     answers.into_iter().next().ok_or(Again::Later)
 }
 

@@ -168,6 +168,7 @@ impl Fleet {
             place,
         };
         let node = Node::start(parts, Arc::new(rail)).await?;
+        sim.takes(node.engine());
         Ok(Running { process, node, clock })
     }
 
