@@ -7,3 +7,4 @@ mod expiry;
 mod newer;
 mod retries;
 mod town;
+mod withdrawals;

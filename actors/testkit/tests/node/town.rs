@@ -1,6 +1,6 @@
 //! One person, one shard, one node at a time over what lasts.
 
-use gristmill_actors::engine::{MeasureError, Measured, Measurer, Ports};
+use gristmill_actors::engine::{Engine, MeasureError, Measured, Measurer, Ports};
 use gristmill_actors::membership::Place;
 use gristmill_actors::node::{Node, Parts};
 use gristmill_actors::ports::{Clock, Intake, KeyStore, Reads, ShardStore, StoreError, Submitted};
@@ -30,6 +30,7 @@ use gristmill_workflows::shard::World;
 use gristmill_workflows::submission::{Consent, Mark, Modality, Scope, Submission, Withdrawal};
 use gristmill_workflows::time::Timestamp;
 use serde_json::json;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -267,21 +268,24 @@ impl Town {
         self.start().await;
     }
 
+    fn intake(&self, item: &Item, identity: [u8; 16], mark: Option<Mark>) -> Intake {
+        Intake {
+            shard: SHARD,
+            lane: item.lane(),
+            item: encode(item).unwrap(),
+            identity: Some((identity, identity)),
+            mark: mark.map(|mark| (self.key.contributor(PERSON), mark)),
+            reads: Reads::of(item, &self.key),
+        }
+    }
+
     /// What a client does: the same item until it is acknowledged.
     async fn submit(&mut self, item: Item, identity: u8, mark: Option<Mark>) -> Arrival {
-        let lane = item.lane();
         let identity = match &item {
             Item::Contribution(submission) => submission.id.mac,
             _ => [identity; 16],
         };
-        let intake = Intake {
-            shard: SHARD,
-            lane,
-            item: encode(&item).unwrap(),
-            identity: Some((identity, identity)),
-            mark: mark.map(|mark| (self.key.contributor(PERSON), mark)),
-            reads: Reads::of(&item, &self.key),
-        };
+        let intake = self.intake(&item, identity, mark);
         loop {
             let answers = self.faulty().submit(vec![intake.clone()]).await;
             self.node.as_ref().expect("a node runs").notify(SHARD);
@@ -342,10 +346,42 @@ impl Town {
     }
 
     pub async fn withdraw(&mut self) {
+        let (item, mark) = self.taking_back();
+        self.submit(item, 3, Some(mark)).await;
+    }
+
+    fn taking_back(&self) -> (Item, Mark) {
         let at = self.clock.now();
         let item = Withdrawal { contributor: PERSON.to_owned(), scope: Scope::All, at };
-        let mark = Mark { scope: Scope::All, position: 0, at };
-        self.submit(Item::Withdrawal(item), 3, Some(mark)).await;
+        (Item::Withdrawal(item), Mark { scope: Scope::All, position: 0, at })
+    }
+
+    /// What a node puts into the inbox for somebody who takes everything back.
+    pub fn withdrawal(&self) -> Intake {
+        let (item, mark) = self.taking_back();
+        self.intake(&item, [3; 16], Some(mark))
+    }
+
+    /// Puts it there, and says so.
+    pub async fn put(&self, intake: Intake) -> Vec<Submitted> {
+        let answers = self.store.submit(vec![intake]).await.unwrap();
+        self.node.as_ref().expect("a node runs").notify(SHARD);
+        answers
+    }
+
+    pub fn engine(&self) -> Arc<Engine> {
+        self.node.as_ref().expect("a node runs").engine().clone()
+    }
+
+    /// How many settled, and how many ended otherwise.
+    pub fn ended(&self) -> (u64, u64) {
+        let glance = self.node.as_ref().expect("a node runs").glance();
+        (glance.settled, glance.refused)
+    }
+
+    /// How often an actor lost its memory.
+    pub fn restarts(&self) -> u64 {
+        self.engine().counters.restarts.load(Ordering::Relaxed)
     }
 
     /// Time goes by on the paused clock, and what is due in it happens when it is due.

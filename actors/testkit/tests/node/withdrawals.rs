@@ -1,0 +1,71 @@
+//! A withdrawal is announced to its shard before it is put into the inbox.
+
+use crate::town::Town;
+use gristmill_actors::limits::ANNOUNCED_MAX;
+use gristmill_actors::ports::Submitted;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// As long as the contribution `flaky` needs until its stages are through, and longer.
+const THROUGH: Duration = Duration::from_secs(60);
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_accepted_while_a_withdrawal_is_on_its_way() {
+    let mut town = Town::new();
+    town.start().await;
+    town.consent().await;
+    town.rest().await;
+    town.hand_in("flaky").await;
+    let withdrawal = town.withdrawal();
+    let announced = town.engine().announce(std::slice::from_ref(&withdrawal)).await;
+    town.pass(THROUGH).await;
+    assert_eq!(town.rows().intake.len() + town.rows().active.len(), 1, "it moves");
+    let answers = town.put(withdrawal).await;
+    assert!(matches!(answers[..], [Submitted::Accepted(_)]));
+    announced.submitted(&answers);
+    town.rest().await;
+    assert_eq!(town.ended(), (0, 1), "it was withdrawn before it was accepted");
+    assert_eq!(town.restarts(), 0, "and the shard kept its memory");
+    town.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waited_for_a_withdrawal_that_never_came_goes_on() {
+    let mut town = Town::new();
+    town.start().await;
+    town.consent().await;
+    town.rest().await;
+    town.hand_in("flaky").await;
+    let withdrawal = town.withdrawal();
+    let announced = town.engine().announce(std::slice::from_ref(&withdrawal)).await;
+    let another = town.engine().announce(std::slice::from_ref(&withdrawal)).await;
+    drop(another);
+    town.pass(THROUGH).await;
+    assert_eq!(town.ended(), (0, 0), "one is still on its way");
+    drop(announced);
+    town.rest().await;
+    assert_eq!(town.ended(), (1, 0));
+    town.stop().await;
+    town.audited();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_withdrawal_waits_until_what_was_accepted_before_is_durable_and_no_longer_than_that() {
+    let mut town = Town::new();
+    town.start().await;
+    town.consent().await;
+    town.rest().await;
+    let withdrawal = town.withdrawal();
+    let began = Instant::now();
+    let announced = town.engine().announce(std::slice::from_ref(&withdrawal)).await;
+    assert!(began.elapsed() < ANNOUNCED_MAX, "nothing was under way");
+    drop(announced);
+    town.hand_in("a").await;
+    town.settled(1).await;
+    let announced = town.engine().announce(std::slice::from_ref(&withdrawal)).await;
+    let answers = town.put(withdrawal).await;
+    announced.submitted(&answers);
+    town.rest().await;
+    assert_eq!((town.ended(), town.restarts()), ((1, 0), 0));
+    town.stop().await;
+}
