@@ -249,8 +249,7 @@ pub struct State {
     /// The open draft decides journeys that stood.
     decides: bool,
     at_desk: Option<Desk>,
-    /// The last durable seal when what is at the desk began to be read.
-    read_from: u64,
+    reads: desk::Reads,
     announced: announced::Announced,
     // The outside.
     offered: usize,

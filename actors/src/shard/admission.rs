@@ -149,7 +149,7 @@ impl State {
             self.run(myself, arrival).await;
         }
         // What is at the desk may have been read before the last commits.
-        let durable = if self.at_desk.is_some() { self.read_from } else { self.committed_seals };
+        let durable = if self.at_desk.is_some() { self.reads.began } else { self.committed_seals };
         self.machine.evict(durable, limits::RESIDENTS_MAX);
         Ok(())
     }

@@ -30,7 +30,11 @@ impl State {
         for link in chain {
             walked = match link {
                 Link::Stood(stood) => self.machine.withdraw_standing(stood.journey, mark, now),
-                Link::Expired(left) => self.machine.withdraw_expired(key, *left, mark)?,
+                Link::Expired(left) => {
+                    let walked = self.machine.withdraw_expired(key, *left, mark)?;
+                    self.reads.tombstones = self.decided();
+                    walked
+                }
             };
             if walked == Chain::NotYet {
                 break;

@@ -84,6 +84,15 @@ pub enum Desk {
     },
 }
 
+/// Up to which seal what is read is true.
+#[derive(Debug, Default)]
+pub(super) struct Reads {
+    /// The last durable one when what is at the desk began to be read.
+    pub(super) began: u64,
+    /// The one that holds the last change of a tombstone: memory keeps none of them.
+    pub(super) tombstones: u64,
+}
+
 /// A journey that was read, with what it takes to let it move.
 #[derive(Debug)]
 pub struct Stood {
@@ -125,7 +134,7 @@ impl State {
             claims,
         };
         self.at_desk = Some(next.clone());
-        self.read_from = self.committed_seals;
+        self.reads.began = self.committed_seals;
         let (ports, myself) = (self.engine.ports.clone(), myself.clone());
         ports.spawn_read(async move {
             let read = reader.read(&next).await;
@@ -137,8 +146,9 @@ impl State {
     pub(super) fn may_begin(&self, desk: &Desk) -> bool {
         match desk {
             Desk::Walk { after, .. } | Desk::Command { after, .. } => {
-                *after <= self.committed_seals
+                self.reads.tombstones.max(*after) <= self.committed_seals
             }
+            Desk::Expire { .. } => self.reads.tombstones <= self.committed_seals,
             _ => true,
         }
     }

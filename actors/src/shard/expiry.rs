@@ -73,7 +73,10 @@ impl State {
         for journey in &page.over {
             expired += u64::from(self.machine.expire(journey)?);
         }
-        self.engine.counters.expired.fetch_add(expired, Ordering::Relaxed);
+        if expired > 0 {
+            self.reads.tombstones = self.decided();
+            self.engine.counters.expired.fetch_add(expired, Ordering::Relaxed);
+        }
         match page.next {
             Some(next) if !self.draining => {
                 self.desk.push_back(Desk::Expire { after: Some(next), before, first: false });

@@ -3,6 +3,7 @@
 use super::admission::Cursors;
 use super::announced::Announced;
 use super::commits::Settle;
+use super::desk::Reads;
 use super::expiry::Expiry;
 use super::{Arguments, Desk, Error, ShardMessage, State};
 use crate::contribution::tell;
@@ -46,8 +47,8 @@ pub(super) async fn load(
     let decoded: Option<ShardState> = loaded.state.as_deref().map(decode).transpose()?;
     let machine = Shard::new(shard, engine.world.clone(), decoded.unwrap_or_default());
     let started = engine.ports.clock.now();
-    let paused_from = engine.pauses.ever().then_some(None);
     let mut state = State {
+        paused_from: engine.pauses.ever().then_some(None),
         engine,
         machine,
         id: shard,
@@ -80,11 +81,10 @@ pub(super) async fn load(
         timers: BTreeSet::new(),
         timer_set: None,
         more_timers: false,
-        paused_from,
         desk: VecDeque::new(),
         decides: false,
         at_desk: None,
-        read_from: 0,
+        reads: Reads::default(),
         announced: Announced::default(),
         offered: 0,
         moved: BTreeMap::new(),

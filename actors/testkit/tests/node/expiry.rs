@@ -4,6 +4,7 @@ use crate::town::Town;
 use gristmill_testkit::faults::{Call, Fault};
 use gristmill_testkit::memory_store::ShardRows;
 use gristmill_workflows::journey::State;
+use gristmill_workflows::submission::Scope;
 use gristmill_workflows::tombstone::{Finished, Tombstone};
 use std::time::Duration;
 
@@ -96,6 +97,21 @@ async fn a_withdrawal_reaches_what_expired() {
         withdrawn.entry.is_some()
     };
     assert_eq!(left.iter().filter(|one| withdrawn(one)).count(), 2);
+}
+
+/// Both begin before either has changed a row. Found by the simulator, seed 1650.
+#[tokio::test(start_paused = true)]
+async fn two_withdrawals_at_once_say_once_that_what_expired_is_withdrawn() {
+    let mut town = Town::new();
+    expired(&mut town).await;
+    let entries = town.published().await.0;
+    let program = Scope::Program("plain".to_owned());
+    let both = vec![town.withdrawal(Scope::All), town.withdrawal(program)];
+    town.put(both).await;
+    town.rest().await;
+    assert_eq!(town.published().await.0, entries + 2, "one for each of two contributions");
+    town.stop().await;
+    town.audited();
 }
 
 fn expires(call: &Call<'_>) -> bool {

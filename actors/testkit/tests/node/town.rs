@@ -346,25 +346,26 @@ impl Town {
     }
 
     pub async fn withdraw(&mut self) {
-        let (item, mark) = self.taking_back();
+        let (item, mark) = self.taking_back(Scope::All);
         self.submit(item, 3, Some(mark)).await;
     }
 
-    fn taking_back(&self) -> (Item, Mark) {
+    fn taking_back(&self, scope: Scope) -> (Item, Mark) {
         let at = self.clock.now();
-        let item = Withdrawal { contributor: PERSON.to_owned(), scope: Scope::All, at };
-        (Item::Withdrawal(item), Mark { scope: Scope::All, position: 0, at })
+        let item = Withdrawal { contributor: PERSON.to_owned(), scope: scope.clone(), at };
+        (Item::Withdrawal(item), Mark { scope, position: 0, at })
     }
 
-    /// What a node puts into the inbox for somebody who takes everything back.
-    pub fn withdrawal(&self) -> Intake {
-        let (item, mark) = self.taking_back();
-        self.intake(&item, [3; 16], Some(mark))
+    /// What a node puts into the inbox for somebody who takes consent back.
+    pub fn withdrawal(&self, scope: Scope) -> Intake {
+        let identity = if scope == Scope::All { 3 } else { 4 };
+        let (item, mark) = self.taking_back(scope);
+        self.intake(&item, [identity; 16], Some(mark))
     }
 
     /// Puts it there, and says so.
-    pub async fn put(&self, intake: Intake) -> Vec<Submitted> {
-        let answers = self.store.submit(vec![intake]).await.unwrap();
+    pub async fn put(&self, items: Vec<Intake>) -> Vec<Submitted> {
+        let answers = self.store.submit(items).await.unwrap();
         self.node.as_ref().expect("a node runs").notify(SHARD);
         answers
     }

@@ -3,6 +3,7 @@
 use crate::town::Town;
 use gristmill_actors::limits::ANNOUNCED_MAX;
 use gristmill_actors::ports::Submitted;
+use gristmill_workflows::submission::Scope;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -16,11 +17,11 @@ async fn nothing_is_accepted_while_a_withdrawal_is_on_its_way() {
     town.consent().await;
     town.rest().await;
     town.hand_in("flaky").await;
-    let withdrawal = town.withdrawal();
+    let withdrawal = town.withdrawal(Scope::All);
     let announced = town.engine().announce(std::slice::from_ref(&withdrawal)).await;
     town.pass(THROUGH).await;
     assert_eq!(town.rows().intake.len() + town.rows().active.len(), 1, "it moves");
-    let answers = town.put(withdrawal).await;
+    let answers = town.put(vec![withdrawal]).await;
     assert!(matches!(answers[..], [Submitted::Accepted(_)]));
     announced.submitted(&answers);
     town.rest().await;
@@ -36,7 +37,7 @@ async fn what_waited_for_a_withdrawal_that_never_came_goes_on() {
     town.consent().await;
     town.rest().await;
     town.hand_in("flaky").await;
-    let withdrawal = town.withdrawal();
+    let withdrawal = town.withdrawal(Scope::All);
     let announced = town.engine().announce(std::slice::from_ref(&withdrawal)).await;
     let another = town.engine().announce(std::slice::from_ref(&withdrawal)).await;
     drop(another);
@@ -55,7 +56,7 @@ async fn a_withdrawal_waits_until_what_was_accepted_before_is_durable_and_no_lon
     town.start().await;
     town.consent().await;
     town.rest().await;
-    let withdrawal = town.withdrawal();
+    let withdrawal = town.withdrawal(Scope::All);
     let began = Instant::now();
     let announced = town.engine().announce(std::slice::from_ref(&withdrawal)).await;
     assert!(began.elapsed() < ANNOUNCED_MAX, "nothing was under way");
@@ -63,7 +64,7 @@ async fn a_withdrawal_waits_until_what_was_accepted_before_is_durable_and_no_lon
     town.hand_in("a").await;
     town.settled(1).await;
     let announced = town.engine().announce(std::slice::from_ref(&withdrawal)).await;
-    let answers = town.put(withdrawal).await;
+    let answers = town.put(vec![withdrawal]).await;
     announced.submitted(&answers);
     town.rest().await;
     assert_eq!((town.ended(), town.restarts()), ((1, 0), 0));
