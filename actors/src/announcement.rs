@@ -26,14 +26,16 @@ impl Engine {
     /// Announces the withdrawals among these items to the shards that this node has. Comes back when
     /// they may be put into the inbox: soon, since what was accepted before has to be committed.
     pub async fn announce(&self, items: &[Intake]) -> Announcement {
-        let (mut told, mut replies) = (Vec::new(), Vec::new());
+        // From the first one on it says that it is over, should the caller go away while it waits.
+        let mut announcement = Announcement { told: Vec::new() };
+        let mut replies = Vec::new();
         for (nth, item) in items.iter().enumerate() {
             let Some((key, _)) = item.mark else { continue };
             let shards = self.shards.read().unwrap_or_else(PoisonError::into_inner);
             let Some(actor) = shards.get(&item.shard) else { continue };
             let (reply, heard) = oneshot::channel();
             tell(actor, ShardMessage::Announced { key, reply });
-            told.push((nth, actor.clone(), key));
+            announcement.told.push((nth, actor.clone(), key));
             replies.push(heard);
         }
         let heard = async {
@@ -46,7 +48,7 @@ impl Engine {
         if tokio::time::timeout(limits::ANNOUNCED_MAX, heard).await.is_err() {
             tracing::debug!("a withdrawal goes ahead of what was accepted before");
         }
-        Announcement { told }
+        announcement
     }
 }
 

@@ -191,11 +191,11 @@ impl State {
                 self.desk.push_front(Desk::Walk { arrival, key, mark, next, after });
             }
             Chain::Done => self.walked(arrival, key),
-            // It begins here again after the next commit, such as that of the log's answer: nothing is
-            // done twice.
+            // It begins here again after the next commit since it was read, such as that of the log's
+            // answer: nothing is done twice.
             Chain::NotYet => {
                 let pending = self.in_flight.is_some() || self.machine.is_dirty();
-                let after = if pending { self.decided() } else { self.machine.seals() + 1 };
+                let after = if pending { self.decided() } else { self.reads.began + 1 };
                 self.desk.push_back(Desk::Walk { arrival, key, mark, next, after });
             }
         }

@@ -168,9 +168,13 @@ impl Shard {
         self.effect(Effect::Erase { data_key });
     }
 
-    /// Quarantines a journey that was found admitted after too many unclean ends.
+    /// Quarantines a journey that was found admitted after too many unclean ends. Nobody walks to it if
+    /// consent was taken back before: then it ends here.
     pub fn quarantine(&mut self, arrival: Arrival, now: Timestamp) {
         if let Some(moving) = self.journeys.remove(&arrival) {
+            if self.is_withdrawn(&moving, now) {
+                return self.end(moving, State::Withdrawn, now);
+            }
             let detail = "the node ended uncleanly each time this journey was admitted".to_owned();
             self.pause(moving, Cause::KilledNode, detail, now);
         }

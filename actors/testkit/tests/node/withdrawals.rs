@@ -70,3 +70,23 @@ async fn a_withdrawal_waits_until_what_was_accepted_before_is_durable_and_no_lon
     assert_eq!((town.ended(), town.restarts()), ((1, 0), 0));
     town.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn whoever_goes_away_while_announcing_holds_nothing() {
+    let mut town = Town::new();
+    town.start().await;
+    town.consent().await;
+    town.rest().await;
+    let withdrawal = town.withdrawal(Scope::All);
+    let engine = town.engine();
+    tokio::select! {
+        biased;
+        _ = engine.announce(std::slice::from_ref(&withdrawal)) => panic!("the shard has had no turn"),
+        () = std::future::ready(()) => {}
+    }
+    town.hand_in("a").await;
+    town.rest().await;
+    assert_eq!(town.ended(), (1, 0));
+    town.stop().await;
+    town.audited();
+}
