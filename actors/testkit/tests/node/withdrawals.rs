@@ -10,12 +10,17 @@ use tokio::time::Instant;
 /// As long as the contribution `flaky` needs until its stages are through, and longer.
 const THROUGH: Duration = Duration::from_secs(60);
 
-#[tokio::test(start_paused = true)]
-async fn nothing_is_accepted_while_a_withdrawal_is_on_its_way() {
+async fn consented() -> Town {
     let mut town = Town::new();
     town.start().await;
     town.consent().await;
     town.rest().await;
+    town
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_accepted_while_a_withdrawal_is_on_its_way() {
+    let mut town = consented().await;
     town.hand_in("flaky").await;
     let withdrawal = town.withdrawal(Scope::All);
     let announced = town.engine().announce(std::slice::from_ref(&withdrawal)).await;
@@ -32,10 +37,7 @@ async fn nothing_is_accepted_while_a_withdrawal_is_on_its_way() {
 
 #[tokio::test(start_paused = true)]
 async fn what_waited_for_a_withdrawal_that_never_came_goes_on() {
-    let mut town = Town::new();
-    town.start().await;
-    town.consent().await;
-    town.rest().await;
+    let mut town = consented().await;
     town.hand_in("flaky").await;
     let withdrawal = town.withdrawal(Scope::All);
     let announced = town.engine().announce(std::slice::from_ref(&withdrawal)).await;
@@ -51,11 +53,8 @@ async fn what_waited_for_a_withdrawal_that_never_came_goes_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_withdrawal_waits_until_what_was_accepted_before_is_durable_and_no_longer_than_that() {
-    let mut town = Town::new();
-    town.start().await;
-    town.consent().await;
-    town.rest().await;
+async fn announcing_takes_no_time_where_nothing_is_under_way_and_undoes_nothing_that_settled() {
+    let mut town = consented().await;
     let withdrawal = town.withdrawal(Scope::All);
     let began = Instant::now();
     let announced = town.engine().announce(std::slice::from_ref(&withdrawal)).await;
@@ -73,10 +72,7 @@ async fn a_withdrawal_waits_until_what_was_accepted_before_is_durable_and_no_lon
 
 #[tokio::test(start_paused = true)]
 async fn whoever_goes_away_while_announcing_holds_nothing() {
-    let mut town = Town::new();
-    town.start().await;
-    town.consent().await;
-    town.rest().await;
+    let mut town = consented().await;
     let withdrawal = town.withdrawal(Scope::All);
     let engine = town.engine();
     tokio::select! {
