@@ -8,9 +8,12 @@ pub const WINDOW: usize = 8192;
 pub const SHARD_WINDOW_MIN: usize = 16;
 /// Inbox items read at once in one lane.
 pub const INBOX_BATCH: usize = 512;
-/// Contributors' rows in a shard's memory above which those go that nobody uses. A contribution often
-/// follows its consent, and one contribution another.
-pub const RESIDENTS_MAX: usize = 512;
+/// Uses of contributors' rows after which a row that nobody used again leaves memory, shared evenly by the
+/// shards of the store. A contribution often follows its consent, and one contribution another.
+pub const RESIDENTS: usize = 65_536;
+/// What may wait at a shard's desk, such as withdrawals and words on one journey; while there is so much,
+/// its inbox is not read.
+pub const DESK_MAX: usize = 16_384;
 /// Journeys of one contributor that a withdrawal reads at once.
 pub const CHAIN_BATCH: usize = 64;
 /// How long a withdrawal waits at the most for commits of what was accepted before.

@@ -12,8 +12,11 @@ use gristmill_workflows::journey::Journey;
 use std::error::Error;
 use std::path::Path;
 
-/// Where journeys stand (`src/embedded_store/keys.rs`): keyspace and tag.
-const PLACES: [(&str, u8); 2] = [("queue", 6), ("finished", 7)];
+type IsJourney = fn(&[u8]) -> bool;
+
+/// Where journeys stand (`src/embedded_store/keys.rs`): keyspace, and what tells their keys apart.
+const PLACES: [(&str, IsJourney); 2] =
+    [("queue", |key| key.get(TAG_AT) == Some(&6)), ("finished", |key| key.len() == 18)];
 /// Where the shards' own states stand.
 const STATE: (&str, u8) = ("queue", 16);
 /// Where a tag stands in a key.
@@ -22,11 +25,11 @@ const TAG_AT: usize = 2;
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
 fn find(db: &Database, id: &str) -> Outcome<(Keyspace, Vec<u8>, Journey)> {
-    for (name, tag) in PLACES {
+    for (name, is_journey) in PLACES {
         let space = db.keyspace(name, KeyspaceCreateOptions::default)?;
         for row in space.iter() {
             let (key, row) = row.into_inner()?;
-            if key.get(TAG_AT) != Some(&tag) {
+            if !is_journey(&key) {
                 continue;
             }
             let journey: Journey = decode(&row)?;

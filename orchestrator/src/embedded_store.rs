@@ -351,7 +351,7 @@ impl ShardStore for EmbeddedStore {
     ) -> BoxFuture<'_, Result<Vec<(Arrival, Vec<u8>)>, StoreError>> {
         let tag = keys::lane(lane);
         Box::pin(self.read(shard, move |shared| {
-            reads::page(&shared.engine.view(), Space::Queue, shard, tag, after, limit)
+            reads::page(&shared.engine.view(), shard, tag, after, limit)
         }))
     }
 
@@ -446,12 +446,12 @@ impl ShardStore for EmbeddedStore {
         after: Option<Arrival>,
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<(Arrival, Vec<u8>)>, StoreError>> {
-        let (space, tag) = match place {
-            Place::Active => (Space::Queue, Tag::Active),
-            Place::Finished => (Space::Finished, Tag::Finished),
-        };
         Box::pin(self.read(shard, move |shared| {
-            reads::page(&shared.engine.view(), space, shard, tag, after, limit)
+            let view = shared.engine.view();
+            match place {
+                Place::Active => reads::page(&view, shard, Tag::Active, after, limit),
+                Place::Finished => reads::finished(&view, shard, after, limit),
+            }
         }))
     }
 }

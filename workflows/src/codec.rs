@@ -3,8 +3,8 @@
 //! Envelope: magic `GM` (2 bytes), schema (1), version (1), payload length (4, big endian), CRC-32C
 //! of the payload (4, big endian), payload. Decoding is exact: a wrong magic, an unknown schema or
 //! version, a length or checksum that does not match, a trailing byte, or a payload over the limit
-//! is an error. A version above the known one is told apart, since such a record belongs to a newer
-//! binary and is left alone.
+//! is an error. Another version is told apart: what a newer binary wrote is left alone, and what an older
+//! one wrote is no damage.
 
 use crate::limits::{RECORD_BYTES_MAX, SEQUENCED_BYTES_MAX};
 use serde::Serialize;
@@ -42,6 +42,16 @@ pub enum Error {
         /// The record's version.
         version: u8,
         /// The newest version known here.
+        known: u8,
+    },
+    /// Written by an older binary, in a shape that this one does not read.
+    #[error("schema {schema} has version {version}, this binary reads {known}")]
+    Older {
+        /// The schema.
+        schema: u8,
+        /// The record's version.
+        version: u8,
+        /// The version known here.
         known: u8,
     },
     /// The checksum or the length does not match.
@@ -115,6 +125,9 @@ pub fn decode<R: Record>(bytes: &[u8]) -> Result<R, Error> {
     if header[3] > R::VERSION {
         return Err(Error::Newer { schema, version: header[3], known: R::VERSION });
     }
+    if header[3] < R::VERSION {
+        return Err(Error::Older { schema, version: header[3], known: R::VERSION });
+    }
     if payload.len() > R::BYTES_MAX {
         return Err(Error::TooLarge { schema });
     }
@@ -125,7 +138,7 @@ pub fn decode<R: Record>(bytes: &[u8]) -> Result<R, Error> {
         bincode::serde::decode_from_slice(payload, large_options())
     };
     let (record, used) = decoded.map_err(|_| malformed)?;
-    if used == payload.len() && header[3] == R::VERSION { Ok(record) } else { Err(malformed) }
+    if used == payload.len() { Ok(record) } else { Err(malformed) }
 }
 
 pub(crate) mod byte_strings;
@@ -195,11 +208,14 @@ mod tests {
     }
 
     #[test]
-    fn a_newer_version_is_told_apart() {
+    fn newer_and_older_versions_are_told_apart() {
         let mut bytes = encode(&Sample(9, "a".into())).unwrap();
         bytes[3] = 3;
         let newer = Error::Newer { schema: 250, version: 3, known: 2 };
         assert_eq!(decode::<Sample>(&bytes), Err(newer));
+        bytes[3] = 1;
+        let older = Error::Older { schema: 250, version: 1, known: 2 };
+        assert_eq!(decode::<Sample>(&bytes), Err(older));
     }
 
     #[test]

@@ -15,11 +15,11 @@ mod expiry;
 mod log;
 mod memory;
 mod payout;
+mod residents;
 mod standing;
 
 use crate::codec::{self, encode};
 use crate::commit::{Admitted, Commit, Guard, OutboxRow, Place, ShardState};
-use crate::contributor::Contributor;
 use crate::definition::{Definition, WorkflowRef};
 use crate::entry::DataKey;
 use crate::id::{Arrival, ContributorKey, IdKey, ShardId};
@@ -31,6 +31,7 @@ use crate::program::Program;
 use crate::request::{Failure, Reason, Request};
 use crate::teeth::{Tooth, bites};
 use crate::time::Timestamp;
+use residents::Residents;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
@@ -183,14 +184,6 @@ pub enum SealError {
     Breach(#[from] Breach),
 }
 
-#[derive(Debug, Default)]
-struct Resident {
-    row: Arc<Contributor>,
-    users: u32,
-    /// The seal that holds its last change.
-    changed: u64,
-}
-
 /// A journey in memory.
 #[derive(Debug)]
 struct Moving {
@@ -237,7 +230,7 @@ pub struct Shard {
     pub id: ShardId,
     world: Arc<World>,
     state: ShardState,
-    contributors: HashMap<ContributorKey, Resident>,
+    contributors: Residents,
     journeys: HashMap<Arrival, Moving>,
     /// Journeys that stand or ended with a seal that may not be durable yet, and those that stand
     /// while their entry waits for its index.
@@ -265,7 +258,7 @@ impl Shard {
             indices: BTreeMap::new(),
             world,
             state,
-            contributors: HashMap::new(),
+            contributors: Residents::default(),
             journeys: HashMap::new(),
             log_waits: BTreeMap::new(),
             budget_waits: BTreeMap::new(),
@@ -365,7 +358,7 @@ impl Shard {
             self.leaving.insert(moving.journey.arrival, (self.seals, moving));
         }
         for key in &draft.contributors {
-            if let Some(resident) = self.contributors.get_mut(key) {
+            if let Some(resident) = self.contributors.get_mut(*key) {
                 resident.changed = self.seals;
                 draft.commit.contributors.push((*key, encode(&*resident.row)?));
             }

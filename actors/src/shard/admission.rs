@@ -15,6 +15,7 @@ use gristmill_workflows::submission::{Mark, Submission};
 use gristmill_workflows::teeth::{Tooth, bites};
 use ractor::ActorRef;
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 /// How far the lanes were read.
 #[derive(Debug, Clone, Copy, Default)]
@@ -54,7 +55,7 @@ struct Reader {
     owner: u128,
     epoch: u64,
     /// Whose rows need not be read: they stay in memory for as long as this reads.
-    residents: HashSet<ContributorKey>,
+    residents: Arc<HashSet<ContributorKey>>,
 }
 
 impl State {
@@ -82,7 +83,7 @@ impl State {
 
     /// Reads the inbox if it may have grown and there is room.
     pub(super) fn start_fetch(&mut self, myself: &ActorRef<ShardMessage>) {
-        if self.fetching || self.draining {
+        if self.fetching || self.draining || self.desk.len() >= limits::DESK_MAX {
             return;
         }
         if self.engine.pauses.close_the_entrance() {
@@ -141,16 +142,16 @@ impl State {
             self.control(arrival, item, &fetched.contributors);
         }
         self.read_announced();
-        if fetched.more_control {
-            return Ok(());
-        }
-        let starts = self.let_in(fetched)?;
-        for arrival in starts {
-            self.run(myself, arrival).await;
+        if !fetched.more_control {
+            let starts = self.let_in(fetched)?;
+            for arrival in starts {
+                self.run(myself, arrival).await;
+            }
         }
         // What is at the desk may have been read before the last commits.
         let durable = if self.at_desk.is_some() { self.reads.began } else { self.committed_seals };
-        self.machine.evict(durable, limits::RESIDENTS_MAX);
+        let shards = usize::from(self.engine.world.shards);
+        self.machine.evict(durable, limits::RESIDENTS / shards);
         Ok(())
     }
 
@@ -311,7 +312,7 @@ impl Reader {
             fetched.control.push((arrival, decode(&bytes)?));
         }
         if fetched.more_control {
-            fetched.more_intake |= self.room > 0;
+            fetched.more_intake |= self.room > 0 || self.alone.is_some();
         } else {
             for (arrival, bytes) in intake {
                 if let Item::Contribution(submission) = decode(&bytes)? {

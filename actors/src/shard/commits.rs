@@ -81,9 +81,11 @@ impl State {
     /// Whether what is decided may wait for the next commit: indices alone, which the log says again,
     /// and nobody who waits for them.
     fn may_wait(&mut self, myself: &ActorRef<ShardMessage>) -> bool {
-        let wanted =
-            self.settle == Settle::Now || self.desk.iter().any(|desk| !self.may_begin(desk));
-        if !self.machine.is_dirty() || self.machine.is_urgent() || wanted {
+        if !self.machine.is_dirty() || self.machine.is_urgent() {
+            return false;
+        }
+        let waited_for = || self.desk.iter().any(|desk| !self.may_begin(desk));
+        if self.settle == Settle::Now || waited_for() {
             return false;
         }
         if self.settle == Settle::Unset {

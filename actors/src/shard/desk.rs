@@ -167,11 +167,11 @@ impl State {
         now: Timestamp,
     ) {
         match self.machine.withdraw(key, &mark, now) {
-            Chain::Next(next) => {
+            Some(next) => {
                 let after = self.decided();
                 self.desk.push_back(Desk::Walk { arrival, key, mark, next, after });
             }
-            Chain::Done | Chain::NotYet => self.walked(arrival, key),
+            None => self.walked(arrival, key),
         }
     }
 

@@ -83,6 +83,7 @@ pub async fn run<S: ShardStore>(maker: &impl Maker<S>) {
     reads::due_timers_come_earliest_first(make().await).await;
     reads::a_sequenced_row_is_found_from_every_position_it_holds(make().await).await;
     reads::journeys_are_listed_by_place_in_pages(make().await).await;
+    reads::finished_journeys_far_apart_are_listed_in_order(make().await).await;
     concurrency::an_inbox_grows_only_at_its_end(make().await).await;
     concurrency::a_journey_that_moves_is_always_found(make().await).await;
     durability::shards_know_nothing_of_each_other(make().await).await;

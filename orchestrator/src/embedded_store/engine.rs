@@ -6,9 +6,10 @@ use super::retired::Retired;
 use super::torn::{self, Torn};
 use crate::threads;
 use fjall::compaction::Leveled;
+use fjall::config::{CompressionPolicy, PartitioningPolicy};
 use fjall::{
-    Database, Keyspace, KeyspaceCreateOptions, LsmError, PersistMode, Readable, Snapshot, UserKey,
-    UserValue,
+    CompressionType, Database, Keyspace, KeyspaceCreateOptions, LsmError, PersistMode, Readable,
+    Snapshot, UserKey, UserValue,
 };
 use gristmill_actors::ports::StoreError;
 use std::collections::HashMap;
@@ -22,9 +23,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 pub(super) enum Space {
     /// Short-lived or overwritten rows.
     Queue = 0,
-    /// Rows under keys without order that stay.
+    /// Rows that stay, under keys without order, or few of them.
     Random = 1,
-    /// Rows in the order of their keys that stay.
+    /// Finished journeys, which come about in the order of their keys and stay.
     Finished = 2,
 }
 
@@ -152,7 +153,7 @@ impl Engine {
                 .manual_journal_persist(true)
                 .open()
         })??;
-        let open = |space: Space| db.keyspace(space.name(), keyspace_options);
+        let open = |space: Space| db.keyspace(space.name(), || keyspace_options(space));
         let [queue, random, finished] = Space::ALL.map(open);
         let spaces = [queue?, random?, finished?];
         let committed = RwLock::new(Arc::new(db.snapshot()));
@@ -252,10 +253,21 @@ impl View<'_> {
     }
 }
 
-fn keyspace_options() -> KeyspaceCreateOptions {
+fn keyspace_options(space: Space) -> KeyspaceCreateOptions {
+    use CompressionType::{Lz4, None};
+    let compression = match space {
+        // Most of its tables move from level to level as they are.
+        Space::Finished => CompressionPolicy::all(Lz4),
+        Space::Queue | Space::Random => CompressionPolicy::new([None, None, Lz4]),
+    };
     let leveled = Leveled::default().with_table_target_size(limits::TABLE_BYTES);
+    // From level 1 on filters come in parts of 4 KiB, from level 2 on indices, too: whole ones have up to a
+    // megabyte, and once the cache does not keep them each look at a key reads one again.
     KeyspaceCreateOptions::default()
         .max_memtable_size(limits::MEMTABLE_BYTES)
+        .filter_block_partitioning_policy(PartitioningPolicy::new([false, true]))
+        .index_block_partitioning_policy(PartitioningPolicy::new([false, false, true]))
+        .data_block_compression_policy(compression)
         .compaction_strategy(Arc::new(leveled))
 }
 

@@ -200,7 +200,7 @@ impl<'a> Group<'a> {
                     if *is_active {
                         changes.remove(Queue, active);
                     }
-                    changes.put(Finished, keys::numbered(shard, Tag::Finished, *arrival), row);
+                    changes.put(Finished, keys::finished(shard, *arrival), row);
                 }
             }
         }
@@ -214,7 +214,7 @@ impl<'a> Group<'a> {
             changes.put(Queue, keys::numbered(shard, Tag::Outbox, *position), row);
         }
         for (position, row) in &commit.sequenced_put {
-            changes.put(Finished, keys::numbered(shard, Tag::Sequenced, *position), row);
+            changes.put(Random, keys::numbered(shard, Tag::Sequenced, *position), row);
         }
         for data_key in &commit.erasures_put {
             changes.put(Queue, keys::numbered(shard, Tag::Erasure, *data_key), []);

@@ -1,5 +1,6 @@
 //! Keys of rows: shard (2 bytes), tag (1), then what tells the rows of a tag apart, all big endian,
-//! so that the rows of one shard and tag stand together and in order.
+//! so that the rows of one shard and tag stand together and in order. Finished journeys have a space to
+//! themselves and keys of another form, see [`finished`].
 
 use gristmill_workflows::id::{Arrival, ContributorKey, ShardId};
 use gristmill_workflows::inbox::Lane;
@@ -24,8 +25,7 @@ pub(super) enum Tag {
     Intake = 5,
     /// Journeys that are not terminal.
     Active = 6,
-    /// Terminal journeys.
-    Finished = 7,
+    // 7 was finished journeys, before they had a space to themselves.
     /// Contributors.
     Contributor = 8,
     /// Marks of withdrawals.
@@ -58,6 +58,39 @@ pub(super) const fn lane(lane: Lane) -> Tag {
         Lane::Control => Tag::Control,
         Lane::Intake => Tag::Intake,
     }
+}
+
+/// How many arrival numbers of each shard make a stretch, as a power of two.
+const STRETCH_BITS: u32 = 10;
+
+/// A finished journey: the stretch of its arrival number (8 bytes), shard (2), arrival number (8).
+///
+/// All shards finish at about the same pace, so what is flushed lies behind what was flushed before, and
+/// little of that has to be merged again and again. Under keys that begin with the shard each flush
+/// would lie between all older ones.
+pub(super) fn finished(shard: ShardId, arrival: Arrival) -> [u8; 18] {
+    let head: [u8; 10] = join((arrival >> STRETCH_BITS).to_be_bytes(), shard.0.to_be_bytes());
+    join(head, arrival.to_be_bytes())
+}
+
+/// The last arrival number of the stretch that holds this one.
+pub(super) const fn stretch_end(arrival: Arrival) -> Arrival {
+    arrival | ((1 << STRETCH_BITS) - 1)
+}
+
+/// The first arrival number of the stretch that holds this one.
+pub(super) const fn stretch_start(arrival: Arrival) -> Arrival {
+    arrival >> STRETCH_BITS << STRETCH_BITS
+}
+
+/// The last key that a finished journey can have.
+pub(super) fn finished_last() -> [u8; 18] {
+    finished(ShardId(u16::MAX), Arrival::MAX)
+}
+
+/// The arrival number that the key of a finished journey carries.
+pub(super) fn finished_arrival(key: &[u8]) -> Option<Arrival> {
+    bytes_at(key, 10).map(u64::from_be_bytes)
 }
 
 /// The one row of a tag, or the start of all of them.
@@ -129,6 +162,19 @@ mod tests {
         let high = numbered(ShardId(2), Tag::Control, 0);
         assert!(low < middle && middle < high);
         assert!(timer(ShardId(1), Timestamp(255), 9) < timer(ShardId(1), Timestamp(256), 0));
+    }
+
+    #[test]
+    fn keys_of_finished_journeys_order_by_stretch_then_shard_then_number() {
+        let low = finished(ShardId(9), 1023);
+        let middle = finished(ShardId(1), 1024);
+        let high = finished(ShardId(2), 1024);
+        assert!(low < middle && middle < finished(ShardId(1), 1025) && middle < high);
+        assert!(high < finished_last() && finished_last()[..] < node(Tag::Uuid)[..]);
+        assert_eq!([0, 1023, 1024].map(stretch_end), [1023, 1023, 2047]);
+        assert_eq!([0, 1023, 1024, 2047].map(stretch_start), [0, 0, 1024, 1024]);
+        assert_eq!(stretch_end(Arrival::MAX), Arrival::MAX);
+        assert_eq!(finished_arrival(&high), Some(1024));
     }
 
     #[test]

@@ -36,7 +36,9 @@ pub(super) fn shard_rows(view: &View<'_>, shards: u16) -> Result<Vec<ShardRow>, 
         let row = view.get(Space::Queue, &keys::only(ShardId(shard), Tag::Shard));
         match row.map_err(read_error)? {
             Some(row) => codec::decode(&row).map_err(|error| match error {
-                codec::Error::Newer { .. } => OpenError::WrongVersion { detail: error.to_string() },
+                codec::Error::Newer { .. } | codec::Error::Older { .. } => {
+                    OpenError::WrongVersion { detail: error.to_string() }
+                }
                 error => damaged(format!("the row of shard {}: {error}", ShardId(shard))),
             }),
             None => Ok(ShardRow::default()),

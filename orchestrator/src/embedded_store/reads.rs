@@ -28,8 +28,8 @@ pub(super) fn no_shard(shard: ShardId, shards: usize) -> StoreError {
 
 /// `ShardStore::load`.
 pub(super) fn load(view: &View<'_>, shard: ShardId) -> Result<Loaded, StoreError> {
-    let outbox = page(view, Space::Queue, shard, Tag::Outbox, None, usize::MAX)?;
-    let erasures = page(view, Space::Queue, shard, Tag::Erasure, None, usize::MAX)?;
+    let outbox = page(view, shard, Tag::Outbox, None, usize::MAX)?;
+    let erasures = page(view, shard, Tag::Erasure, None, usize::MAX)?;
     Ok(Loaded {
         state: row(view, Space::Queue, &keys::only(shard, Tag::State))?,
         admitted: row(view, Space::Queue, &keys::only(shard, Tag::Admitted))?,
@@ -66,10 +66,10 @@ pub(super) fn fetch(
         return Err(StoreError::Fenced { shard });
     }
     let ((control_after, control_max), (after, max)) = (fetch.control, fetch.intake);
-    let control = page(view, Space::Queue, shard, Tag::Control, control_after, control_max)?;
+    let control = page(view, shard, Tag::Control, control_after, control_max)?;
     let intake = match max {
         0 => Vec::new(),
-        max => page(view, Space::Queue, shard, Tag::Intake, after, max)?,
+        max => page(view, shard, Tag::Intake, after, max)?,
     };
     let mut noted = false;
     if fetch.notes && max > 0 {
@@ -86,10 +86,9 @@ fn shard_row(view: &View<'_>, shard: ShardId) -> Result<Option<ShardRow>, StoreE
     row.map_err(|error| damaged(format!("the row of shard {shard}: {error}")))
 }
 
-/// Rows of a tag with numbers above `after`, in order.
+/// Rows of the queue with numbers above `after`, in order.
 pub(super) fn page(
     view: &View<'_>,
-    space: Space,
     shard: ShardId,
     tag: Tag,
     after: Option<u64>,
@@ -99,8 +98,47 @@ pub(super) fn page(
         return Ok(Vec::new());
     };
     let range = keys::numbered(shard, tag, from)..=keys::numbered(shard, tag, u64::MAX);
-    let rows = view.range(space, range).take(limit);
+    let rows = view.range(Space::Queue, range).take(limit);
     rows.map(|row| row.and_then(|(key, row)| Ok((number(&key)?, row.to_vec())))).collect()
+}
+
+/// Finished journeys with arrival numbers above `after`, in order: stretch by stretch.
+pub(super) fn finished(
+    view: &View<'_>,
+    shard: ShardId,
+    after: Option<Arrival>,
+    limit: usize,
+) -> Result<Numbered, StoreError> {
+    let mut found = Numbered::new();
+    let mut next = after.map_or(Some(0), |after| after.checked_add(1));
+    while let Some(from) = next {
+        let last = keys::stretch_end(from);
+        let range = keys::finished(shard, from)..=keys::finished(shard, last);
+        for row in view.range(Space::Finished, range).take(limit - found.len()) {
+            let (key, row) = row?;
+            found.push((finished_arrival(&key)?, row.to_vec()));
+        }
+        if found.len() == limit {
+            break;
+        }
+        next = match last.checked_add(1) {
+            Some(later) => first_finished(view, later)?,
+            None => None,
+        };
+    }
+    Ok(found)
+}
+
+/// The first arrival number of the first stretch from this one on that holds a row of any shard.
+fn first_finished(view: &View<'_>, from: Arrival) -> Result<Option<Arrival>, StoreError> {
+    let mut rows =
+        view.range(Space::Finished, keys::finished(ShardId(0), from)..=keys::finished_last());
+    let row = rows.next().transpose()?;
+    row.map(|(key, _)| Ok(keys::stretch_start(finished_arrival(&key)?))).transpose()
+}
+
+fn finished_arrival(key: &[u8]) -> Result<Arrival, StoreError> {
+    keys::finished_arrival(key).ok_or_else(|| damaged("the key of a finished journey is cut off"))
 }
 
 /// `ShardStore::inbox_items`.
@@ -162,7 +200,7 @@ pub(super) fn journeys(
     // Finished first: while a keyspace takes over what it flushed, its readers wait for the disk, and
     // the queue flushes most often. A finished one is read without it.
     let journey = |arrival: &Arrival| {
-        let finished = keys::numbered(shard, Tag::Finished, *arrival);
+        let finished = keys::finished(shard, *arrival);
         if let Some(row) = row(view, Space::Finished, &finished)? {
             return Ok(Some(StoredJourney { place: Place::Finished, row }));
         }
@@ -230,7 +268,7 @@ pub(super) fn sequenced_down(
 ) -> Result<Numbered, StoreError> {
     let first = keys::numbered(shard, Tag::Sequenced, 0);
     let last = keys::numbered(shard, Tag::Sequenced, position);
-    let rows = view.range(Space::Finished, first..=last).rev().take(limit);
+    let rows = view.range(Space::Random, first..=last).rev().take(limit);
     rows.map(|row| row.and_then(|(key, row)| Ok((number(&key)?, row.to_vec())))).collect()
 }
 

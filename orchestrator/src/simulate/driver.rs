@@ -6,8 +6,7 @@
 
 use super::breach::Breach;
 use super::limits::{
-    BATCH_LINES, BREACHES_MAX, GIVE_UP_AFTER, GIVEN_UP_MAX, LANE_LINES, LANES, TRY_AGAIN_AFTER,
-    UPLOADS,
+    BATCH_LINES, BREACHES_MAX, GIVE_UP_AFTER, GIVEN_UP_MAX, LANE_LINES, TRY_AGAIN_AFTER, UPLOADS,
 };
 use super::lines::Lines;
 use super::measured::Measured;
@@ -106,8 +105,9 @@ impl Driver {
     /// Hands everything in, or until it is told to stop; returns when every line has its answer.
     pub async fn drive(self: &Arc<Self>, mut stop: watch::Receiver<bool>) -> Driven {
         let mut tasks = JoinSet::new();
-        let mut lanes = Vec::with_capacity(LANES);
-        for _ in 0..LANES {
+        let count = self.target.lanes();
+        let mut lanes = Vec::with_capacity(count);
+        for _ in 0..count {
             let (sender, events) = mpsc::channel(LANE_LINES);
             let driver = self.clone();
             tasks.spawn(async move { driver.lane(events).await });
@@ -133,7 +133,7 @@ impl Driver {
                 break;
             }
             self.measured().intended(event.at);
-            let lane = usize::try_from(event.contributor % LANES as u64).unwrap_or(0);
+            let lane = usize::try_from(event.contributor % count as u64).unwrap_or(0);
             if lanes[lane].send(event).await.is_err() {
                 break;
             }

@@ -8,6 +8,9 @@ pub const CONTRIBUTORS_MAX: u64 = 30_000_000;
 pub const CONTRIBUTIONS_MAX: u32 = 100_000;
 /// Lanes that lines go through; what one contributor does stays in one, in its order.
 pub const LANES: usize = 4;
+/// The same where a node answers over HTTP: a lane has one call under way, and an answer is longer on its
+/// way.
+pub const LANES_HTTP: usize = 16;
 /// Lines that wait in one lane. When one is full the schedule is late, and latency says so.
 pub const LANE_LINES: usize = 2_048;
 /// Lines of one call.

@@ -1,5 +1,6 @@
 //! What a simulation drives: a service in this process, or a node behind an address.
 
+use super::limits::{LANES, LANES_HTTP};
 use crate::client::{Call, Client, Error};
 use crate::manifest;
 use crate::service::intake::{Answer, Durable};
@@ -38,6 +39,14 @@ pub(crate) enum Target {
 }
 
 impl Target {
+    /// How many lanes lines go through.
+    pub(crate) const fn lanes(&self) -> usize {
+        match self {
+            Self::Embedded(_) => LANES,
+            Self::Http(_) => LANES_HTTP,
+        }
+    }
+
     /// Hands lines in, in their order; one answer each.
     pub(crate) async fn hand_in(&self, lines: &[String]) -> Vec<Told> {
         match self {

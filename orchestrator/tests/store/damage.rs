@@ -92,13 +92,16 @@ async fn missing_files_are_damage_and_not_an_empty_store() {
 }
 
 #[tokio::test]
-async fn a_newer_identity_is_another_version() {
+async fn a_newer_or_older_identity_is_another_version() {
     let dir = filled().await;
     let mut bytes = fs::read(live(&dir, "identity")).unwrap();
-    bytes[3] = 2;
-    fs::write(live(&dir, "identity"), bytes).unwrap();
-    let error = refused_early(&dir);
-    assert!(matches!(error, OpenError::WrongVersion { .. }), "{error:?}");
+    let version = bytes[3];
+    for other in [version - 1, version + 1] {
+        bytes[3] = other;
+        fs::write(live(&dir, "identity"), &bytes).unwrap();
+        let error = refused_early(&dir);
+        assert!(matches!(error, OpenError::WrongVersion { .. }), "{other}: {error:?}");
+    }
 }
 
 #[tokio::test]

@@ -30,7 +30,7 @@ impl Shard {
     /// Takes a consent in. The contributor must be retained. Says how many older grants that covered
     /// something made room for it.
     pub fn consent(&mut self, key: ContributorKey, consent: Consent, position: Arrival) -> usize {
-        let Some(resident) = self.contributors.get_mut(&key) else {
+        let Some(resident) = self.contributors.get_mut(key) else {
             return 0;
         };
         let lapsed = Arc::make_mut(&mut resident.row).give(consent, position);
@@ -40,12 +40,15 @@ impl Shard {
     }
 
     /// Takes a withdrawal in, whose mark the store has already: from now on nothing is accepted against
-    /// it. Says where the walk along the contributor's journeys begins; it may begin once all that is
-    /// decided by now is durable. The contributor must be retained.
-    pub fn withdraw(&mut self, key: ContributorKey, mark: &Mark, now: Timestamp) -> Chain {
-        let Some(resident) = self.contributors.get_mut(&key) else {
-            return Chain::Done;
-        };
+    /// it. Says where the walk along the contributor's journeys begins, if they have any; it may begin
+    /// once all that is decided by now is durable. The contributor must be retained.
+    pub fn withdraw(
+        &mut self,
+        key: ContributorKey,
+        mark: &Mark,
+        now: Timestamp,
+    ) -> Option<Arrival> {
+        let resident = self.contributors.get_mut(key)?;
         Arc::make_mut(&mut resident.row).withdraw(mark.clone());
         let latest = resident.row.latest;
         self.draft.contributors.insert(key);
@@ -57,7 +60,7 @@ impl Shard {
         for arrival in arrivals {
             self.withdraw_moving(arrival, mark, false, now);
         }
-        latest.map_or(Chain::Done, Chain::Next)
+        latest
     }
 
     /// A journey that was accepted is marked; one that stands, or waits for budget, ends. Where a

@@ -202,7 +202,7 @@ impl Shard {
             trial.contributor_changed = true;
         }
         if trial.contributor_changed
-            && let Some(resident) = self.contributors.get_mut(&key)
+            && let Some(resident) = self.contributors.get_mut(key)
         {
             resident.row = trial.contributor;
             self.draft.contributors.insert(key);

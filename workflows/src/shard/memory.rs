@@ -1,7 +1,8 @@
 //! What of the store is in memory: journeys and contributors come in, and leave once their last
 //! change is durable.
 
-use super::{Moving, Resident, Shard, Waiter};
+use super::residents::Resident;
+use super::{Moving, Shard, Waiter};
 use crate::contributor::Contributor;
 use crate::definition::WorkflowRef;
 use crate::entry::DataKey;
@@ -47,24 +48,21 @@ impl Shard {
 
     /// Brings a contributor's row into memory, or counts one more user of it.
     pub fn retain(&mut self, key: ContributorKey, row: impl FnOnce() -> Contributor) {
-        let fresh = || Resident { row: Arc::new(row()), ..Resident::default() };
-        self.contributors.entry(key).or_insert_with(fresh).users += 1;
+        self.contributors.retain(key, row);
     }
 
     /// Whose rows are in memory. They stay until [`Self::evict`].
-    pub fn residents(&self) -> HashSet<ContributorKey> {
-        self.contributors.keys().copied().collect()
+    pub fn residents(&self) -> Arc<HashSet<ContributorKey>> {
+        Arc::clone(self.contributors.keys())
     }
 
     /// One user less; the row stays until [`Self::evict`].
     pub fn release(&mut self, key: ContributorKey) {
-        if let Some(resident) = self.contributors.get_mut(&key) {
-            resident.users = resident.users.saturating_sub(1);
-        }
+        self.contributors.release(key);
     }
 
     /// Lets rows go that nobody uses and whose last change is durable: every seal up to
-    /// `committed` is; of contributors only once there are more than `keep`. What is being read must
+    /// `committed` is; of contributors those of the last `keep` uses stay. What is being read must
     /// have begun when `committed` was durable, or a stale row could come back; nobody may be reading
     /// for [`Self::residents`].
     pub fn evict(&mut self, committed: u64, keep: usize) {
@@ -75,13 +73,10 @@ impl Shard {
             self.release_of(moving);
         }
         self.indices.retain(|_, (seal, _)| *seal > committed);
-        if self.contributors.len() <= keep {
-            return;
-        }
         let dirty = &self.draft.contributors;
-        self.contributors.retain(|key, resident| {
-            resident.users > 0 || resident.changed > committed || dirty.contains(key)
-        });
+        let is_durable =
+            |key, resident: &Resident| resident.changed <= committed && !dirty.contains(&key);
+        self.contributors.forget(keep, is_durable);
     }
 
     /// How many seals there were; the number of the last one.
@@ -93,7 +88,7 @@ impl Shard {
     pub fn changed(&self, key: ContributorKey) -> u64 {
         match self.draft.contributors.contains(&key) {
             true => self.seals + 1,
-            false => self.contributors.get(&key).map_or(0, |resident| resident.changed),
+            false => self.contributors.get(key).map_or(0, |resident| resident.changed),
         }
     }
 
@@ -105,7 +100,7 @@ impl Shard {
 
     /// A contributor's row in memory.
     pub fn contributor(&self, key: ContributorKey) -> Option<&Arc<Contributor>> {
-        self.contributors.get(&key).map(|resident| &resident.row)
+        self.contributors.get(key).map(|resident| &resident.row)
     }
 
     /// Whether a commit that was lost had accepted a journey: a rail may know of it.

@@ -110,7 +110,7 @@ impl Shard {
         if !moving.journey.chained {
             let mut row = self.contributor(key).cloned().unwrap_or_default();
             self.chain(Arc::make_mut(&mut row), &mut moving);
-            if let Some(resident) = self.contributors.get_mut(&key) {
+            if let Some(resident) = self.contributors.get_mut(key) {
                 resident.row = row;
                 self.draft.contributors.insert(key);
             }
@@ -135,7 +135,7 @@ impl Shard {
             let program = journey.submission.program.clone();
             let key = moving.contributor;
             if let Some(day) = journey.reserved.take().and_then(|reserved| reserved.day)
-                && let Some(resident) = self.contributors.get_mut(&key)
+                && let Some(resident) = self.contributors.get_mut(key)
             {
                 Arc::make_mut(&mut resident.row).uncount_day(&program, day, price.micro);
                 self.draft.contributors.insert(key);

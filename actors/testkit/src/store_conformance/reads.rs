@@ -118,3 +118,26 @@ pub(super) async fn journeys_are_listed_by_place_in_pages<S: ShardStore>(store: 
         assert_eq!(seen, expected);
     }
 }
+
+pub(super) async fn finished_journeys_far_apart_are_listed_in_order<S: ShardStore>(store: S) {
+    let (mut owner, mut other) =
+        (Owner::claim(&store, SHARD, 1).await, Owner::claim(&store, OTHER_SHARD, 1).await);
+    let row = |n: Arrival| (n, Place::Finished, false, n.to_be_bytes().to_vec());
+    let far: [Arrival; 7] = [1, 1_023, 1_024, 1_025, 9_000, 1 << 40, 1 << 50];
+    let between: [Arrival; 4] = [2, 5_000, 9_000, 1 << 20];
+    owner.apply(Commit { journeys: far.map(row).into(), ..commit("s") }).await;
+    other.apply(Commit { journeys: between.map(row).into(), ..commit("s") }).await;
+    let list = async |shard: ShardId, after: Option<Arrival>, limit: usize| {
+        let page = store.list(shard, Place::Finished, after, limit).await;
+        page.expect("journeys are listed").into_iter().map(|(n, _)| n).collect::<Vec<_>>()
+    };
+    assert_eq!(list(SHARD, None, 99).await, far);
+    assert_eq!(list(OTHER_SHARD, None, 99).await, between);
+    for (nth, after) in far.into_iter().enumerate() {
+        assert_eq!(list(SHARD, Some(after), 99).await, far[nth + 1..], "above {after}");
+        assert_eq!(list(SHARD, Some(after), 2).await, far[nth + 1..far.len().min(nth + 3)]);
+    }
+    assert_eq!(list(SHARD, Some(1_026), 1).await, [9_000]);
+    assert!(list(OTHER_SHARD, Some(1 << 20), 1).await.is_empty());
+    assert_eq!(journey(&store, 9_000).await.map(|stored| stored.place), Some(Place::Finished));
+}

@@ -3,6 +3,7 @@
 use crate::town::Town;
 use gristmill_actors::limits::ANNOUNCED_MAX;
 use gristmill_actors::ports::Submitted;
+use gristmill_testkit::faults::{Call, Fault};
 use gristmill_workflows::submission::Scope;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -67,6 +68,49 @@ async fn announcing_takes_no_time_where_nothing_is_under_way_and_undoes_nothing_
     announced.submitted(&answers);
     town.rest().await;
     assert_eq!((town.ended(), town.restarts()), ((1, 0), 0));
+    town.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_announcement_waits_until_what_was_accepted_before_is_durable() {
+    let mut town = consented().await;
+    let accepts = |call: &Call<'_>| call.commit.is_some_and(|commit| !commit.guards.is_empty());
+    town.faults.when(1, Fault::Hang, accepts);
+    town.hand_in("a").await;
+    town.pass(Duration::from_secs(1)).await;
+    assert_eq!(town.faults.met().len(), 1, "its acceptance is on its way to the store");
+    let withdrawal = town.withdrawal(Scope::All);
+    let engine = town.engine();
+    let mut announcing = Box::pin(engine.announce(std::slice::from_ref(&withdrawal)));
+    let early = tokio::time::timeout(ANNOUNCED_MAX / 2, announcing.as_mut()).await;
+    assert!(early.is_err(), "the withdrawal would overtake it");
+    town.faults.release();
+    let released = Instant::now();
+    let announced = announcing.await;
+    assert!(released.elapsed() < ANNOUNCED_MAX / 2, "it waited for more than the commit");
+    let answers = town.put(vec![withdrawal]).await;
+    announced.submitted(&answers);
+    town.rest().await;
+    assert_eq!((town.ended(), town.restarts()), ((1, 0), 0));
+    town.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_withdrawal_does_not_wait_for_ever_for_a_store_that_does_not_answer() {
+    let mut town = consented().await;
+    let accepts = |call: &Call<'_>| call.commit.is_some_and(|commit| !commit.guards.is_empty());
+    town.faults.when(1, Fault::Hang, accepts);
+    town.hand_in("a").await;
+    town.pass(Duration::from_secs(1)).await;
+    let withdrawal = town.withdrawal(Scope::All);
+    let began = Instant::now();
+    let announced = town.engine().announce(std::slice::from_ref(&withdrawal)).await;
+    assert!(began.elapsed() >= ANNOUNCED_MAX);
+    let answers = town.put(vec![withdrawal]).await;
+    announced.submitted(&answers);
+    town.faults.release();
+    town.rest().await;
+    assert_eq!(town.ended(), (0, 1), "it came before the acceptance");
     town.stop().await;
 }
 

@@ -1,7 +1,9 @@
 //! The side of Gristmill in the comparison with peers: a node in this process and the load on it.
 //! Arguments beside those of `../load.rs`: `--data-dir DIR`, `--program five|engine`, `--window N`,
-//! and with a store on Redis `--store URL --durability always|everysec`.
+//! and with a store on Redis `--store URL --durability always|everysec`. With `--alone` what the embedded
+//! store wrote is written once more at the end, by its engine alone.
 
+mod alone;
 #[path = "../../load.rs"]
 mod load;
 mod steps;
@@ -38,13 +40,32 @@ const STOP_DEADLINE: Duration = Duration::from_secs(20);
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
+    let (watched, groups) = Box::pin(drive()).await?;
+    let Some(calls) = watched.recorded() else { return Ok(()) };
+    drop(watched);
+    let dir = folder()?.join("alone");
+    let of_engine = tokio::task::spawn_blocking(move || {
+        alone::write(&dir, &calls, groups).map_err(|error| error.to_string())
+    });
+    let alone::Alone { items, batches, rows, bytes, took } = of_engine.await??;
+    let seconds = took.as_secs_f64();
+    println!(
+        "{{\"at\": \"alone\", \"items\": {items}, \"seconds\": {seconds}, \"items_per_s\": {}, \
+         \"batches\": {batches}, \"rows\": {rows}, \"bytes\": {bytes}}}",
+        items as f64 / seconds
+    );
+    Ok(())
+}
+
+/// Puts the load on a node. What it wrote, if that is kept, and in how many groups.
+async fn drive() -> Result<(Arc<Watched>, u64), Box<dyn Error>> {
     let task = Task::from_arguments()?;
     let name = argument("--program").unwrap_or_else(|| "five".to_owned());
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut programs = load_programs(None)?;
-    programs.extend(load_programs(Some(&folder.join("programs")))?);
+    programs.extend(load_programs(Some(&own.join("programs")))?);
     let program = programs.get(&name).ok_or("no such program")?.clone();
-    let workflows = load_workflows(Some(&folder.join("workflows")))?;
+    let workflows = load_workflows(Some(&own.join("workflows")))?;
     let mut config = Config::default();
     if let Some(window) = argument("--window") {
         config.node.window = window.parse()?;
@@ -67,7 +88,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
     for batch in people.chunks(1000) {
         hand_in(&service, batch).await?;
     }
-    let loader = Arc::new(Loader { service, watch, watched, program, next: AtomicU64::new(0) });
+    let records = std::env::args().any(|word| word == "--alone");
+    let mut groups = 0;
+    if records {
+        groups = alone::groups(&folder()?)?;
+        watched.record();
+    }
+    let next = AtomicU64::new(0);
+    let loader = Arc::new(Loader { service, watch, watched: watched.clone(), program, next });
     let telling = {
         let loader = loader.clone();
         tokio::spawn(async move { loader.watch.tell().await.map_err(|error| error.to_string()) })
@@ -83,11 +111,18 @@ async fn main() -> Result<(), Box<dyn Error>> {
     if glance.settled != handed_in {
         return Err(format!("{} of {handed_in} settled", glance.settled).into());
     }
-    Ok(())
+    if records {
+        groups = alone::groups(&folder()?)? - groups;
+    }
+    Ok((watched, groups))
+}
+
+fn folder() -> Result<PathBuf, Box<dyn Error>> {
+    Ok(PathBuf::from(argument("--data-dir").ok_or("--data-dir is needed")?))
 }
 
 async fn open(config: &Config) -> Result<Opened, Box<dyn Error>> {
-    let folder = PathBuf::from(argument("--data-dir").ok_or("--data-dir is needed")?);
+    let folder = folder()?;
     let Some(store) = argument("--store") else {
         let options = Options { shards: config.store.shards, ..Options::default() };
         return Ok(Opened::make(&folder, &config.trace.origin, options)?);

@@ -1,5 +1,6 @@
 //! The store, watched: when an item is durable that ends its journey, it is finished.
 
+use crate::alone::Call;
 use crate::load::Watch;
 use gristmill_actors::ports::{
     Committed, Fetch, Intake, Known, Lanes, Loaded, Numbered, Renewed, ShardStore, StoreError,
@@ -33,12 +34,29 @@ pub(crate) struct Watched {
     /// Items that may be under way; one is added for each that ends.
     pub(crate) permits: Arc<Semaphore>,
     seen: Vec<Mutex<HashMap<Arrival, Seen>>>,
+    /// What was written, where that is kept.
+    calls: Mutex<Option<Vec<Call>>>,
 }
 
 impl Watched {
     pub(crate) fn new(inner: Arc<dyn ShardStore>, watch: Arc<Watch>, permits: usize) -> Self {
         let seen = (0..inner.shards()).map(|_| Mutex::default()).collect();
-        Self { inner, watch, permits: Arc::new(Semaphore::new(permits)), seen }
+        let (permits, calls) = (Arc::new(Semaphore::new(permits)), Mutex::default());
+        Self { inner, watch, permits, seen, calls }
+    }
+
+    /// From now on keeps what is written.
+    pub(crate) fn record(&self) {
+        *self.calls() = Some(Vec::new());
+    }
+
+    /// What was written since.
+    pub(crate) fn recorded(&self) -> Option<Vec<Call>> {
+        self.calls().take()
+    }
+
+    fn calls(&self) -> MutexGuard<'_, Option<Vec<Call>>> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn shard(&self, shard: ShardId) -> MutexGuard<'_, HashMap<Arrival, Seen>> {
@@ -79,8 +97,12 @@ impl ShardStore for Watched {
     fn submit(&self, items: Vec<Intake>) -> BoxFuture<'_, Result<Vec<Submitted>, StoreError>> {
         let intended = INTENDED.try_with(|at| *at).ok();
         let places: Vec<(ShardId, Lane)> = items.iter().map(|one| (one.shard, one.lane)).collect();
+        let kept = self.calls().is_some().then(|| items.clone());
         Box::pin(async move {
             let submitted = self.inner.submit(items).await?;
+            if let (Some(items), Some(calls)) = (kept, self.calls().as_mut()) {
+                calls.push(Call::Submit(items, submitted.clone()));
+            }
             for ((shard, lane), submitted) in places.into_iter().zip(&submitted) {
                 if let (Lane::Intake, Some(intended), Submitted::Accepted(arrival)) =
                     (lane, intended, submitted)
@@ -102,6 +124,9 @@ impl ShardStore for Watched {
             let committed = self.inner.commit(shard, fence, commit.clone()).await?;
             if committed == Committed::Applied {
                 self.applied(shard, &commit);
+                if let Some(calls) = self.calls().as_mut() {
+                    calls.push(Call::Commit(shard, commit));
+                }
             }
             Ok(committed)
         })

@@ -85,7 +85,8 @@ impl Node {
     /// False if the log has to say an index first.
     fn walk(&mut self, key: ContributorKey, mark: &Mark, now: Timestamp) -> bool {
         self.retain(key);
-        let mut step = self.shard.withdraw(key, mark, now);
+        let first = self.shard.withdraw(key, mark, now);
+        let mut step = first.map_or(Chain::Done, Chain::Next);
         while let Chain::Next(arrival) = step {
             let known = self.shard.journey(arrival).cloned();
             let journey = known.or_else(|| self.store.read(arrival)).expect("the chain holds");

@@ -166,6 +166,18 @@ fn what_is_parked_or_paused_and_not_accepted_ends() {
 }
 
 #[test]
+fn what_killed_its_node_after_it_was_taken_back_ends_instead_of_standing() {
+    let (mut town, arrival) = town("usual");
+    town.admit();
+    withdraw(&mut town);
+    town.read_inboxes();
+    assert_eq!(town.nodes[0].shard.moving(), 1, "its stage is at work");
+    town.nodes[0].shard.quarantine(arrival, town.now);
+    town.settle();
+    nothing_happened(&town);
+}
+
+#[test]
 fn what_waits_for_budget_ends() {
     let mut town = Town::new(1, 100 * RATE);
     town.consent("ana", "p", "g1");
