@@ -19,6 +19,17 @@ async fn consented() -> Town {
     town
 }
 
+/// A contribution's acceptance is on its way to the store, which does not answer.
+async fn accepting() -> Town {
+    let mut town = consented().await;
+    let accepts = |call: &Call<'_>| call.commit.is_some_and(|commit| !commit.guards.is_empty());
+    town.faults.when(1, Fault::Hang, accepts);
+    town.hand_in("a").await;
+    town.pass(Duration::from_secs(1)).await;
+    assert_eq!(town.faults.met().len(), 1, "nothing is accepted");
+    town
+}
+
 #[tokio::test(start_paused = true)]
 async fn nothing_is_accepted_while_a_withdrawal_is_on_its_way() {
     let mut town = consented().await;
@@ -73,12 +84,7 @@ async fn announcing_takes_no_time_where_nothing_is_under_way_and_undoes_nothing_
 
 #[tokio::test(start_paused = true)]
 async fn an_announcement_waits_until_what_was_accepted_before_is_durable() {
-    let mut town = consented().await;
-    let accepts = |call: &Call<'_>| call.commit.is_some_and(|commit| !commit.guards.is_empty());
-    town.faults.when(1, Fault::Hang, accepts);
-    town.hand_in("a").await;
-    town.pass(Duration::from_secs(1)).await;
-    assert_eq!(town.faults.met().len(), 1, "its acceptance is on its way to the store");
+    let mut town = accepting().await;
     let withdrawal = town.withdrawal(Scope::All);
     let engine = town.engine();
     let mut announcing = Box::pin(engine.announce(std::slice::from_ref(&withdrawal)));
@@ -97,11 +103,7 @@ async fn an_announcement_waits_until_what_was_accepted_before_is_durable() {
 
 #[tokio::test(start_paused = true)]
 async fn a_withdrawal_does_not_wait_for_ever_for_a_store_that_does_not_answer() {
-    let mut town = consented().await;
-    let accepts = |call: &Call<'_>| call.commit.is_some_and(|commit| !commit.guards.is_empty());
-    town.faults.when(1, Fault::Hang, accepts);
-    town.hand_in("a").await;
-    town.pass(Duration::from_secs(1)).await;
+    let mut town = accepting().await;
     let withdrawal = town.withdrawal(Scope::All);
     let began = Instant::now();
     let announced = town.engine().announce(std::slice::from_ref(&withdrawal)).await;
