@@ -298,6 +298,11 @@ impl Journey {
     pub fn waits_for_log(&self) -> bool {
         self.accepted.as_ref().is_some_and(|accepted| accepted.entry.index.is_none())
     }
+
+    /// Whether it is marked as withdrawn, and the log is not told yet.
+    pub fn owes_withdrawal(&self) -> bool {
+        self.withdrawn.as_ref().is_some_and(|withdrawn| withdrawn.entry.is_none())
+    }
 }
 
 /// Cuts a detail to its bound, at a character.

@@ -183,10 +183,20 @@ impl Entries {
                 }
             }
         }
-        if let Some(logged) = journey.withdrawn.as_ref().and_then(|withdrawn| withdrawn.entry) {
-            let public = public_id(key, "withdrawal", &name);
-            let says = Says::Withdrawal { of };
-            self.expect(&Due { shard, logged, public, says, name: &name, sound }, findings);
+        let Some(withdrawn) = &journey.withdrawn else { return };
+        let public = public_id(key, "withdrawal", &name);
+        let says = Says::Withdrawal { of };
+        match withdrawn.entry {
+            Some(logged) => {
+                self.expect(&Due { shard, logged, public, says, name: &name, sound }, findings);
+            }
+            // What has ended has its index, and with that its entry goes into the outbox.
+            None if journey.state.is_terminal() => {
+                let sentence = "was withdrawn, and has no entry that says so".to_owned();
+                self.matched(&public);
+                findings.damaged(Invariant::OneEntry, shard, name, sentence);
+            }
+            None => {}
         }
     }
 

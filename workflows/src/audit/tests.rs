@@ -7,8 +7,10 @@ mod tombstones;
 mod world;
 
 use super::*;
-use crate::journey::{Payout, PayoutState};
+use crate::journey::{Payout, PayoutState, WithdrawnAt};
 use crate::ledger::Account;
+use crate::submission::Scope;
+use crate::time::Timestamp;
 use gristmill_trace::hash::Hash;
 use world::{Fate, World};
 
@@ -105,6 +107,20 @@ fn a_finished_journey_among_the_active_ones_is_named() {
     world.journeys[at].1 = Place::Active;
     assert_eq!(only(&world, &id), [Invariant::NothingLost]);
     assert_eq!(sentences(&world), ["is settled and stands among the active"]);
+}
+
+#[test]
+fn what_ended_and_was_withdrawn_without_an_entry_is_named() {
+    let mut world = World::honest();
+    let (at, id, _) = paid(&world, 0);
+    let marked = WithdrawnAt { at: Timestamp(7), scope: Scope::All, entry: None };
+    world.journeys[at].2.withdrawn = Some(marked.clone());
+    assert_eq!(only(&world, &id), [Invariant::OneEntry]);
+    let mut waits = World::honest();
+    waits.journeys.last_mut().unwrap().2.withdrawn = Some(marked);
+    assert_eq!(found(&waits.audit()), [], "its own entry has no index yet");
+    world.expire();
+    assert_eq!(only(&world, &id), [Invariant::OneEntry]);
 }
 
 #[test]

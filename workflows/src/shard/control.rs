@@ -16,7 +16,8 @@ pub enum Chain {
     Next(Arrival),
     /// It is over.
     Done,
-    /// This journey's entry has no index yet: come back when the log has said it.
+    /// An entry has no index yet, this journey's or that of one before: come back when the log has
+    /// said it.
     NotYet,
 }
 
@@ -88,6 +89,30 @@ impl Shard {
     /// [`Shard::journey`] has. What memory has of it goes before the row. An index that stands in
     /// a sequenced row must be filled in.
     pub fn withdraw_standing(&mut self, journey: Journey, mark: &Mark, now: Timestamp) -> Chain {
+        let key = self.world.key.contributor(&journey.submission.contributor);
+        let next = self.withdraw_link(key, journey, mark, now);
+        self.walk_on(key, next)
+    }
+
+    /// The inbox item is what makes a walk come again after a crash. So the walk is not over, and the
+    /// item stays, while a journey that is marked waits for its index and the log is not told.
+    pub(super) fn walk_on(&self, key: ContributorKey, next: Chain) -> Chain {
+        let leaving = self.leaving.values().map(|(_, moving)| moving);
+        let mut in_memory = self.journeys.values().chain(leaving);
+        let owes = |m: &Moving| m.contributor == key && m.journey.owes_withdrawal();
+        match next {
+            Chain::Done if in_memory.any(owes) => Chain::NotYet,
+            next => next,
+        }
+    }
+
+    fn withdraw_link(
+        &mut self,
+        key: ContributorKey,
+        journey: Journey,
+        mark: &Mark,
+        now: Timestamp,
+    ) -> Chain {
         let arrival = journey.arrival;
         let known = self.journey(arrival);
         let current = known.unwrap_or(&journey);
@@ -104,11 +129,10 @@ impl Shard {
             return next;
         }
         if !in_memory {
-            if ended && !self.is_broken(&journey, mark) {
+            if ended && !self.is_broken(&journey, mark) && !journey.owes_withdrawal() {
                 return next;
             }
             // It is in memory until its change is durable, under a user of its own.
-            let key = self.world.key.contributor(&journey.submission.contributor);
             self.retain(key, crate::contributor::Contributor::default);
             let data_key = DataKey::blind(&self.world.key, journey.submission.id);
             let moving = Moving {
@@ -174,8 +198,13 @@ impl Shard {
         }
     }
 
-    /// Marks an accepted journey: the entry follows, key and blob go at once.
+    /// Marks an accepted journey: the entry follows, key and blob go at once. One that was marked before
+    /// its index was known may have lost whoever waited for it: then the entry follows now.
     fn mark_withdrawn(&mut self, moving: &mut Moving, mark: &Mark, now: Timestamp) -> bool {
+        if moving.journey.owes_withdrawal() && !moving.journey.waits_for_log() {
+            self.log_withdrawal(Arc::make_mut(&mut moving.journey));
+            return true;
+        }
         if !self.is_broken(&moving.journey, mark) {
             return false;
         }

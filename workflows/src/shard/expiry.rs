@@ -42,7 +42,7 @@ impl Shard {
         mut tombstone: Tombstone,
         mark: &Mark,
     ) -> Result<Chain, codec::Error> {
-        let next = tombstone.previous.map_or(Chain::Done, Chain::Next);
+        let next = self.walk_on(key, tombstone.previous.map_or(Chain::Done, Chain::Next));
         let broken = self.takes_back(key, &tombstone, mark);
         let Some(kept) = tombstone.accepted.as_mut().filter(|_| broken) else { return Ok(next) };
         let Some(index) = kept.entry.index.filter(|_| kept.withdrawn.is_none()) else {

@@ -161,6 +161,11 @@ impl Shard {
                 self.log_waits.insert(position, Waiter::Journey(arrival));
             }
         }
+        if journey.owes_withdrawal() && !journey.waits_for_log() {
+            // Whoever waited for its index was lost. It must not end before the log is told.
+            self.log_withdrawal(&mut journey);
+            self.touch(arrival);
+        }
         let moving = Moving {
             journey: Arc::new(journey),
             contributor,

@@ -230,6 +230,12 @@ impl Town {
 
     /// Memory is lost with all that is in flight, and built anew from the store.
     pub(super) fn crash(&mut self, nth: usize) {
+        self.lose_memory(nth);
+        self.resume(nth);
+    }
+
+    /// The same, up to where the journeys that were moving are taken up.
+    pub(super) fn lose_memory(&mut self, nth: usize) {
         let shard = self.nodes[nth].shard.id.0;
         self.runs.retain(|(of, _)| *of != shard);
         self.offers.retain(|(of, _, _)| *of != shard);
@@ -240,6 +246,8 @@ impl Town {
         let mut node = Node::new(shard, &self.world);
         node.shard = Shard::new(ShardId(shard), self.world.clone(), store.state.clone());
         node.store = store;
+        // What has left is not taken back.
+        node.effects = std::mem::take(&mut self.nodes[nth].effects);
         node.shard.now(now);
         let mut rows = Vec::new();
         for (from, entries) in node.store.outbox.clone() {
@@ -252,6 +260,17 @@ impl Town {
             self.moved.insert((shard, at), from);
             self.offers.push_back((shard, at, entries));
         }
+        for slot in node.store.erasures.clone() {
+            node.shard.erased(slot);
+        }
+        node.shard.open_programs();
+        node.shard.repeat_unanswered();
+        self.nodes[nth] = node;
+    }
+
+    /// What was moving when memory was lost goes on from its row.
+    pub(super) fn resume(&mut self, nth: usize) {
+        let (now, node) = (self.now, &mut self.nodes[nth]);
         for arrival in node.store.active.keys().copied().collect::<Vec<_>>() {
             let journey = node.store.read(arrival).unwrap();
             if journey.state == State::Moving {
@@ -261,12 +280,6 @@ impl Town {
                 node.shard.restart(arrival, now);
             }
         }
-        for slot in node.store.erasures.clone() {
-            node.shard.erased(slot);
-        }
-        node.shard.open_programs();
-        node.shard.repeat_unanswered();
-        self.nodes[nth] = node;
     }
 
     /// What the log has of a shard's outbox stands; what is to be offered.

@@ -4,10 +4,12 @@ use super::programs::{RATE, program};
 use super::stages::accepting;
 use super::town::Town;
 use crate::inbox::Verb;
-use crate::journey::State;
+use crate::journey::{State, WithdrawnAt};
 use crate::ledger::Account;
 use crate::request::Request;
+use crate::shard::Chain;
 use crate::submission::Scope;
+use crate::tombstone::Tombstone;
 
 fn town(workflow: &str) -> (Town, u64) {
     let mut town = Town::of(1, vec![program("p", workflow, 100 * RATE)]);
@@ -228,6 +230,95 @@ fn after_a_crash_the_walk_waits_for_an_index_that_the_log_has_not_said() {
     town.say("ana", "clip", Verb::Signal("ready".into()));
     town.settle();
     paid_and_withdrawn(&town);
+}
+
+/// Accepted and durable, but not in the log; then marked as withdrawn, and that is durable, too.
+fn marked_before_the_log(workflow: &str, parks: bool) -> (Town, u64) {
+    let (mut town, arrival) = town(workflow);
+    town.admit();
+    town.advance(arrival, accepting(), 3);
+    if parks {
+        town.park_for(arrival, 3, "ready");
+    }
+    town.commit(0);
+    withdraw(&mut town);
+    town.read_inboxes();
+    town.commit(0);
+    let marked = town.nodes[0].store.active[&arrival].withdrawn.as_ref().unwrap();
+    assert_eq!(marked.entry, None);
+    assert!(town.erased(town.journey("ana", "clip").submission.data_key));
+    (town, arrival)
+}
+
+#[test]
+fn a_crash_between_the_mark_and_the_index_costs_a_parked_journey_no_withdrawal_entry() {
+    let (mut town, _) = marked_before_the_log("late", true);
+    town.crash(0);
+    town.settle();
+    assert_eq!((town.state("ana", "clip"), town.entries("withdrawal")), ("parked".into(), 1));
+    assert!(town.nodes[0].store.inbox.is_empty());
+    town.say("ana", "clip", Verb::Signal("ready".into()));
+    town.settle();
+    paid_and_withdrawn(&town);
+}
+
+#[test]
+fn a_journey_that_is_taken_up_after_its_index_came_says_first_that_it_was_withdrawn() {
+    for durable in [true, false] {
+        let (mut town, arrival) = marked_before_the_log("usual", false);
+        // The log has the entry; the commit with its index and what follows from it is lost.
+        town.sequence();
+        town.seal(0);
+        town.lose_memory(0);
+        town.sequence();
+        if durable {
+            town.commit(0);
+        }
+        town.resume(0);
+        let journey = town.nodes[0].shard.journey(arrival).unwrap();
+        assert!(journey.withdrawn.as_ref().unwrap().entry.is_some(), "{durable}");
+        town.settle();
+        paid_and_withdrawn(&town);
+    }
+}
+
+#[test]
+fn what_ended_without_its_withdrawal_entry_gets_it_when_a_walk_comes_by() {
+    let (mut town, arrival) = town("usual");
+    town.settle();
+    withdraw(&mut town);
+    let left = WithdrawnAt { at: town.now, scope: Scope::All, entry: None };
+    town.nodes[0].store.finished.get_mut(&arrival).unwrap().withdrawn = Some(left);
+    town.settle();
+    let withdrawn = town.journey("ana", "clip").withdrawn.as_ref().unwrap();
+    assert!(withdrawn.entry.is_some() && withdrawn.scope == Scope::All);
+    assert_eq!((town.state("ana", "clip"), town.entries("withdrawal")), ("settled".into(), 1));
+}
+
+#[test]
+fn what_waits_for_its_index_keeps_the_walk_from_its_end_but_not_from_what_is_older() {
+    let (mut town, _) = town("usual");
+    town.settle();
+    let newest = town.hand_in("ana", "p", "newest");
+    town.admit();
+    town.advance(newest, accepting(), 3);
+    town.commit(0);
+    withdraw(&mut town);
+    town.read_inboxes();
+    town.commit(0);
+    assert!(town.journey("ana", "clip").withdrawn.as_ref().unwrap().entry.is_some());
+    assert!(town.erased(town.journey("ana", "clip").submission.data_key));
+    assert_eq!(town.nodes[0].store.inbox.len(), 1, "the walk is not over");
+    // Nor is it where what is oldest has expired.
+    let oldest = Tombstone::of(town.journey("ana", "clip"), &town.world.key).unwrap();
+    let mark = town.nodes[0].store.marks[0].1.clone();
+    let key = town.key("ana");
+    let walked = town.nodes[0].shard.withdraw_expired(key, oldest, &mark).unwrap();
+    assert_eq!(walked, Chain::NotYet);
+    town.crash(0);
+    town.settle();
+    assert_eq!(town.entries("withdrawal"), 2);
+    assert!(town.nodes[0].store.inbox.is_empty());
 }
 
 #[test]
