@@ -100,12 +100,17 @@ impl Allotment {
         ask.into_iter().chain(back).collect()
     }
 
-    /// Takes a grant in; true if it is the answer to the ask under way.
+    /// Takes a grant in; true if it is the answer to the ask under way. One to a later ask tells that
+    /// this shard's store forgot asks. What they were granted stays where it is, since it may have come
+    /// back to the home before it was forgotten: the ask is said again under a number that is new.
     pub fn granted(&mut self, number: u64, micro: u64, card: Card, exhausted: bool) -> bool {
         let (asked, Some(want)) = self.ask else {
             return false;
         };
         if number != asked {
+            if number > asked {
+                self.ask.0 = number + 1;
+            }
             return false;
         }
         self.ask.1 = None;
@@ -184,16 +189,15 @@ pub struct Answer {
 }
 
 impl Home {
-    /// Takes an ask in.
+    /// Takes an ask in. The last answer is said again, also to an earlier ask: either that comes late and
+    /// nobody waits for it, or whoever asks has forgotten the asks since and learns where to go on.
     pub fn asked(&mut self, from: ShardId, number: u64, want: u64, slices: u64) -> Answer {
         let peer = self.peers.entry(from).or_default();
         if let Some((last, micro, exhausted)) = peer.answered
             && number <= last
         {
-            let again = self
-                .card
-                .filter(|_| number == last)
-                .map(|card| (from, Message::Grant { number, micro, card, exhausted }));
+            let grant = |card| Message::Grant { number: last, micro, card, exhausted };
+            let again = self.card.map(|card| (from, grant(card)));
             return Answer { send: again.into_iter().collect(), moved: Vec::new() };
         }
         if !self.waiting.iter().any(|(shard, n, _)| *shard == from && *n == number) {

@@ -26,6 +26,28 @@ fn the_same_ask_gets_the_same_answer_and_no_more_money() {
 }
 
 #[test]
+fn whoever_forgot_its_last_asks_is_told_the_last_answer_and_goes_on_from_there() {
+    let mut home = home(1000);
+    home.asked(A, 1, 10, 10);
+    let last = home.asked(A, 2, 10, 10);
+    let again = home.asked(A, 1, 30, 10);
+    assert_eq!(again.send, last.send);
+    assert_eq!((again.moved.len(), home.balance), (0, 810));
+    assert!(home.waiting.is_empty());
+
+    let mut forgot = Allotment::default();
+    forgot.ask(30);
+    for (micro, exhausted) in [(90, false), (0, true)] {
+        assert!(!forgot.granted(2, micro, CARD, exhausted), "it may have come back since");
+        assert_eq!((forgot.balance, forgot.exhausted_at), (0, None));
+        assert_eq!(forgot.unanswered(), [Message::Ask { number: 3, want: 30 }]);
+    }
+    assert_eq!(grant(&home.asked(A, 3, 30, 10)), (81, false));
+    assert!(forgot.granted(3, 81, CARD, false));
+    assert_eq!((forgot.balance, forgot.ask), (81, (3, None)));
+}
+
+#[test]
 fn slices_shrink_with_what_is_left_but_never_below_what_is_wanted() {
     let mut home = home(1000);
     assert_eq!(grant(&home.asked(A, 1, 1, 4)).0, 250);

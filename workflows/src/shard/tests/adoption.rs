@@ -4,6 +4,7 @@ use super::super::Proposal;
 use super::programs::{RATE, won};
 use super::store::Store;
 use super::town::Town;
+use crate::id::Bucket;
 use crate::journey::State;
 use crate::ledger::Account;
 use crate::request::{Cause, Reason};
@@ -19,10 +20,14 @@ fn town() -> (Town, Store) {
 }
 
 /// The store fails over to what it was before.
-fn fail_over(town: &mut Town, mut before: Store) {
+fn fail_over(town: &mut Town, before: Store) {
+    fail_over_of(town, 0, before);
+}
+
+fn fail_over_of(town: &mut Town, nth: usize, mut before: Store) {
     before.forgot = true;
-    town.nodes[0].store = before;
-    town.crash(0);
+    town.nodes[nth].store = before;
+    town.crash(nth);
 }
 
 fn check(town: &Town, settled: usize) {
@@ -263,4 +268,40 @@ fn a_payout_that_the_log_has_at_another_amount_is_left_to_an_operator_in_the_end
     assert!(matches!(state, State::Paused { cause: Cause::Permanent, .. }), "{state:?}");
     assert_eq!(paid(&town), 3, "it was paid before, and not again");
     assert_eq!(town.nodes[0].shard.state().ledger.balance(won(), Account::Paid), 0);
+}
+
+#[test]
+fn a_shard_that_forgot_asks_is_answered_by_a_home_that_did_not_and_no_money_is_made() {
+    // What is granted to one ask is what one clip earns.
+    let mut town = Town::new(2, 8 * RATE);
+    let away = 1 - Bucket::of_program("p").shard(2).0;
+    let mut people = (0..).map(|n| format!("c{n}"));
+    let person = people.find(|person| town.shard_of(person) == away).unwrap();
+    let hand_in = |town: &mut Town, clip: &str| {
+        town.hand_in(&person, "p", clip);
+        town.settle();
+        town.nodes[usize::from(away)].shard.repeat_unanswered();
+        town.settle();
+    };
+    town.consent(&person, "p", "g");
+    hand_in(&mut town, "a");
+    let before = town.nodes[usize::from(away)].store.clone();
+    hand_in(&mut town, "b");
+    hand_in(&mut town, "c");
+    fail_over_of(&mut town, away.into(), before);
+    for clip in ["d", "b", "c"] {
+        hand_in(&mut town, clip);
+    }
+    for _ in 0..8 {
+        town.now = town.now.plus_ms(crate::limits::PAYOUT_WAITS_MS);
+        town.settle();
+    }
+    for clip in ["a", "b", "c", "d"] {
+        assert_eq!(town.journey(&person, clip).state, State::Settled, "{clip}");
+    }
+    check(&town, 4);
+    // The two grants that were forgotten are never spent.
+    assert_eq!(town.micro(Account::Transit), i128::from(2 * RATE));
+    assert_eq!(town.micro(Account::Home), i128::from(2 * RATE));
+    assert_eq!(town.micro(Account::Allotment), 0);
 }
