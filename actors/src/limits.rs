@@ -32,6 +32,9 @@ pub const TIMER_HORIZON_MS: u64 = 60_000;
 pub const TIMER_BATCH: usize = 256;
 /// The safety net looks for overdue timers, stranded items and unanswered transfers this often.
 pub const SWEEP_EVERY: Duration = Duration::from_secs(5);
+/// Journeys that one read may let move, end or change; the open commit has room for so many more when it
+/// begins.
+pub const READ_JOURNEYS_MAX: usize = INBOX_BATCH;
 /// Finished rows read at once to find those whose time is over, and put in one commit.
 pub const EXPIRY_BATCH: usize = 128;
 /// From the end of one pass over a shard's finished rows to the begin of the next.
@@ -99,9 +102,9 @@ pub const SEQUENCE_EVERY: Duration = Duration::from_millis(10);
 pub const PRUNE_LOOK_EVERY_MS: u64 = 30_000;
 /// Times in a row that a shared log may fail to be opened anew before its role ends.
 pub const REOPENS_MAX: u32 = 50;
-/// Offers waiting at the log; with one offer a shard's commit, this is never reached.
-pub const OFFERS_MAX: usize = 65_536;
 /// Posts to another shard's inbox are tried this often before the sweep takes over.
 pub const POST_TRIES: u32 = 5;
 
+const _: () = assert!(TIMER_BATCH <= READ_JOURNEYS_MAX && EXPIRY_BATCH <= READ_JOURNEYS_MAX);
+const _: () = assert!(CHAIN_BATCH <= READ_JOURNEYS_MAX);
 const _: () = assert!(SHARD_WINDOW_MIN > 0 && WINDOW >= SHARD_WINDOW_MIN);

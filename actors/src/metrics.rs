@@ -33,6 +33,11 @@ use std::time::Duration;
 /// The label of journeys whose workflow this node does not have (any more).
 const UNKNOWN: &str = "unknown";
 
+/// The metrics cannot be written.
+#[derive(Debug, thiserror::Error)]
+#[error("the metrics cannot be written: {0}")]
+pub struct Unrendered(#[from] prometheus::Error);
+
 /// The metrics of one node.
 #[derive(Debug)]
 pub struct Metrics {
@@ -91,9 +96,9 @@ impl Metrics {
     /// Everything in Prometheus' text format 0.0.4.
     ///
     /// # Errors
-    /// A family without a name or without a series; there is none.
-    pub fn render(&self) -> Result<String, prometheus::Error> {
-        TextEncoder::new().encode_to_string(&self.families.gather())
+    /// [`Unrendered`]: a family without a name or without a series; there is none.
+    pub fn render(&self) -> Result<String, Unrendered> {
+        Ok(TextEncoder::new().encode_to_string(&self.families.gather())?)
     }
 
     /// What is known of a stage.

@@ -17,7 +17,7 @@ use crate::stage::{AnyStage, Context, Fields};
 use gristmill_workflows::definition::Effect;
 use gristmill_workflows::policy::Policy;
 use gristmill_workflows::request::{Failure, Outcome, Wait};
-use ractor::{Actor, ActorProcessingErr, ActorRef};
+use ractor::{Actor, ActorProcessingErr, ActorRef, ActorStatus};
 use std::collections::{BTreeMap, VecDeque};
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -189,7 +189,7 @@ impl PoolState {
 
     fn start(&mut self, myself: &ActorRef<PoolMessage>) {
         while !self.waiting.is_empty() && self.running < self.policy.concurrency as usize {
-            if self.give_back_paused() {
+            if self.forget_left_behind() || self.give_back_paused() {
                 continue;
             }
             let now = Instant::now();
@@ -214,6 +214,17 @@ impl PoolState {
             spawn(job, myself.clone());
         }
         self.held = Wait::Slots;
+    }
+
+    /// The next job's actor is gone, as all of a shard are that lost its memory: what its journey needs
+    /// comes again. True if it was.
+    fn forget_left_behind(&mut self) -> bool {
+        let next = self.waiting.front();
+        let gone = next.is_some_and(|job| job.reply.get_status() >= ActorStatus::Stopping);
+        if gone {
+            self.waiting.pop_front();
+        }
+        gone
     }
 
     /// The next job's stage was paused since it was sent: its journey parks. True if it was.

@@ -17,6 +17,7 @@ mod effects;
 mod expiry;
 mod load;
 mod paused;
+mod timers;
 
 use crate::contribution::{Child, ContributionMessage, tell};
 use crate::engine::Engine;
@@ -33,7 +34,7 @@ use gristmill_workflows::shard::{Proposal, Shard};
 use gristmill_workflows::teeth::{Tooth, bites};
 use gristmill_workflows::time::Timestamp;
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tokio::sync::{oneshot, watch};
@@ -80,8 +81,10 @@ pub enum ShardMessage {
     HoldersChanged,
     /// Stages were paused or let go on.
     PausesChanged,
-    /// A timer is due.
-    Timer,
+    /// A timer that was set for this moment is due.
+    Timer(Timestamp),
+    /// Transfers to other shards were delivered, or given up for now.
+    Posted,
     /// The safety net.
     Sweep,
     /// Somebody takes consent back, and the item is not in the inbox yet. The answer comes when it may
@@ -239,10 +242,7 @@ pub struct State {
     children: BTreeMap<Arrival, Child>,
     cells: HashMap<ActorId, Arrival>,
     // Standing journeys.
-    timers: BTreeSet<(Timestamp, Arrival)>,
-    timer_set: Option<Timestamp>,
-    /// The last look at the near future did not reach its end.
-    more_timers: bool,
+    timers: timers::Timers,
     /// Where to look on for journeys that wait at a paused stage, if any may.
     paused_from: Option<Option<Arrival>>,
     desk: VecDeque<Desk>,
@@ -311,7 +311,8 @@ impl Actor for ShardActor {
             ShardMessage::PausesChanged => state.on_pauses_changed(),
             ShardMessage::Announced { key, reply } => state.on_announced(key, reply),
             ShardMessage::Withdrawn { key, arrived } => state.on_withdrawn(key, arrived),
-            ShardMessage::Timer => state.on_timer(),
+            ShardMessage::Timer(set) => state.on_timer(set),
+            ShardMessage::Posted => {}
             ShardMessage::Sweep => state.on_sweep(&myself),
             ShardMessage::Look(reply) => {
                 state.settle = Settle::Now;
@@ -349,6 +350,7 @@ impl State {
     /// After every message: commit what was decided, read what may be let in, tell who waits.
     async fn go_on(&mut self, myself: &ActorRef<ShardMessage>) -> Result<(), Error> {
         self.look_at_paused();
+        self.look_further();
         self.start_desk(myself);
         self.start_commit(myself)?;
         if bites(Tooth::EffectBeforeCommit)
@@ -412,7 +414,7 @@ impl State {
     fn on_sweep(&mut self, myself: &ActorRef<ShardMessage>) {
         self.inbox_grew(None);
         self.machine.repeat_unanswered();
-        self.desk.push_back(Desk::Horizon);
+        self.look_ahead(0);
         self.expire_later();
         let again = std::mem::take(&mut self.erase_again);
         if !again.is_empty() {
@@ -423,7 +425,7 @@ impl State {
 
     fn on_drain(&mut self) {
         self.draining = true;
-        self.desk.retain(|desk| !matches!(desk, Desk::Horizon | Desk::Expire { .. }));
+        self.desk.retain(|desk| !matches!(desk, Desk::Horizon { .. } | Desk::Expire { .. }));
         let children: Vec<Arrival> = self.children.keys().copied().collect();
         for arrival in children {
             self.let_go(arrival);
@@ -478,7 +480,7 @@ impl State {
             settled,
             refused: finished.values().sum::<u64>() - settled,
             commits: self.seq,
-            next_due: self.timers.first().map(|(due, _)| *due),
+            next_due: self.timers.first(),
             drained: self.draining && quiet && self.cleaned,
         }
     }

@@ -53,7 +53,8 @@ pub const OUTBOX_ROW_BYTES_MAX: usize = 128 * 1024;
 pub const ENTRY_BYTES_MAX: usize = 65_535;
 /// Largest integer that a public entry may carry: 2^53 - 1 (RFC 8785).
 pub const INTEGER_MAX: u64 = (1 << 53) - 1;
-/// Most journeys that change in one commit of a shard.
+/// Journeys that the open commit of a shard may change before nothing more is read or let in for it. Those
+/// that move already still join it: the window bounds them.
 pub const COMMIT_JOURNEYS_MAX: usize = 4096;
 /// Most shards a store may have.
 pub const SHARDS_MAX: u16 = 4096;

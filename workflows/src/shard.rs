@@ -171,6 +171,8 @@ pub struct Sealed {
     pub commit: Commit,
     /// After the commit, in order.
     pub effects: Vec<Effect>,
+    /// Outbox positions below have their indices with it; none if it brings no new ones.
+    pub logged: Option<u64>,
 }
 
 /// Why a commit cannot be closed.
@@ -211,6 +213,8 @@ struct Draft {
     contributors: BTreeSet<ContributorKey>,
     entries: Vec<Vec<u8>>,
     effects: Vec<Effect>,
+    /// The end of the last outbox row that goes.
+    logged: Option<u64>,
     touched: bool,
     /// It holds what nothing waits for: indices, which the log says again.
     lazy: bool,
@@ -364,7 +368,8 @@ impl Shard {
             }
         }
         draft.commit.state = encode(&self.state)?;
-        Ok(Some(Sealed { commit: draft.commit, effects: draft.effects }))
+        let Draft { commit, effects, logged, .. } = draft;
+        Ok(Some(Sealed { commit, effects, logged }))
     }
 
     /// Entries become outbox rows, in order, none longer than a row may be.
@@ -400,6 +405,12 @@ impl Shard {
         self.draft.entries.push(entry);
         self.draft.touched = true;
         position
+    }
+
+    /// An outbox row has all its indices.
+    fn clear(&mut self, from: u64, entries: usize) {
+        self.draft.commit.outbox_remove.push(from);
+        self.draft.logged = self.draft.logged.max(Some(from + entries as u64));
     }
 
     fn touch(&mut self, arrival: Arrival) {

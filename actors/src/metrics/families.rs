@@ -34,10 +34,11 @@ const JOURNEY: [f64; 15] = [
 const ITEMS: [f64; 11] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1_024.0];
 
 /// Actors that are started again, and why.
-const RESTARTS: [(&str, &str); 7] = [
+const RESTARTS: [(&str, &str); 8] = [
     ("contribution", "panic"),
     ("shard", "fenced"),
     ("shard", "log"),
+    ("shard", "newer"),
     ("shard", "panic"),
     ("shard", "store"),
     ("shard", "invariant"),

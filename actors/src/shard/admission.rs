@@ -76,14 +76,15 @@ impl State {
     /// none until a quarter of the window is free; the control lane does not wait for that.
     fn room(&self) -> usize {
         let batch = self.window.min(limits::INBOX_BATCH);
-        let room = self.window.saturating_sub(self.machine.moving()).min(batch);
+        let room = self.permits().min(batch);
         let alone = !self.suspects.is_empty() || self.alone.is_some();
         if alone || !self.intake_grew || room * 4 < batch { 0 } else { room }
     }
 
     /// Reads the inbox if it may have grown and there is room.
     pub(super) fn start_fetch(&mut self, myself: &ActorRef<ShardMessage>) {
-        if self.fetching || self.draining || self.desk.len() >= limits::DESK_MAX {
+        let busy = self.fetching || self.is_full() || self.desk.len() >= limits::DESK_MAX;
+        if busy || self.draining {
             return;
         }
         if self.engine.pauses.close_the_entrance() {

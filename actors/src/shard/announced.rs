@@ -52,7 +52,11 @@ impl Announced {
 
 impl State {
     pub(super) fn on_announced(&mut self, key: ContributorKey, reply: oneshot::Sender<()>) {
-        self.announced.whose.entry(key).or_default().withdrawals += 1;
+        // A grant of budget would let the shard decide them whatever is announced.
+        let for_budget = self.machine.take_waiting(key).into_iter();
+        let held = self.announced.whose.entry(key).or_default();
+        held.withdrawals += 1;
+        held.proposals.extend(for_budget.map(|(arrival, proposal)| (arrival, Box::new(proposal))));
         self.announced.asking.push((self.machine.changed(key), reply));
         self.announced.committed(self.committed_seals);
     }

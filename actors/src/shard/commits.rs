@@ -7,6 +7,7 @@ use crate::ports::{Committed, ShardStore, StoreError};
 use gristmill_workflows::commit::Commit;
 use gristmill_workflows::id::{Arrival, ShardId};
 use gristmill_workflows::lease::Fence;
+use gristmill_workflows::limits::COMMIT_JOURNEYS_MAX;
 use gristmill_workflows::shard::{Effect, SealError, Sealed};
 use ractor::ActorRef;
 use std::sync::Arc;
@@ -18,7 +19,7 @@ pub(super) struct InFlight {
     effects: Vec<Effect>,
     starts: Vec<Arrival>,
     seals: u64,
-    acknowledge: Option<u64>,
+    logged: Option<u64>,
     clean: bool,
     decides: bool,
 }
@@ -58,14 +59,13 @@ impl State {
             self.note_admitted(false)?;
         }
         let sealed = self.machine.seal().map_err(|error| self.refused(error))?;
-        let Some(Sealed { commit, effects }) = sealed else { return Ok(()) };
-        let acknowledge = commit.outbox_remove.iter().max().map(|from| from + 1);
+        let Some(Sealed { commit, effects, logged }) = sealed else { return Ok(()) };
         self.seq += 1;
         self.in_flight = Some(InFlight {
             effects,
             starts: std::mem::take(&mut self.starts),
             seals: self.machine.seals(),
-            acknowledge,
+            logged,
             clean,
             decides: std::mem::take(&mut self.decides),
         });
@@ -85,7 +85,7 @@ impl State {
             return false;
         }
         let waited_for = || self.desk.iter().any(|desk| !self.may_begin(desk));
-        if self.settle == Settle::Now || waited_for() {
+        if self.draining || self.is_full() || self.settle == Settle::Now || waited_for() {
             return false;
         }
         if self.settle == Settle::Unset {
@@ -101,6 +101,12 @@ impl State {
             });
         }
         true
+    }
+
+    /// Whether the open commit has so much that nothing more is begun before it is sealed: while a store
+    /// takes reads but no commits, what is decided would grow with the backlog.
+    pub(super) fn is_full(&self) -> bool {
+        self.machine.dirty() + limits::READ_JOURNEYS_MAX > COMMIT_JOURNEYS_MAX
     }
 
     /// What would break an invariant is counted and told; the shard's memory is given up.
@@ -137,8 +143,8 @@ impl State {
         if done.decides {
             self.engine.holders_changed();
         }
-        if let (Some(below), Some(log)) = (done.acknowledge, self.engine.log.get()) {
-            tell(log, crate::trace_role::LogMessage::Acknowledge(self.id, below));
+        if let Some(below) = done.logged {
+            self.acknowledge(below);
         }
         self.carry_out(myself, done.effects).await;
         for arrival in done.starts {

@@ -15,7 +15,7 @@ use crate::metrics;
 use crate::pauses::Pauses;
 use crate::ports::StoredContributor;
 use gristmill_workflows::codec::decode;
-use gristmill_workflows::commit::{Place, SequencedRow};
+use gristmill_workflows::commit::SequencedRow;
 use gristmill_workflows::contributor::Contributor;
 use gristmill_workflows::definition::WorkflowRef;
 use gristmill_workflows::entry::DataKey;
@@ -39,7 +39,10 @@ pub enum Desk {
     /// Journeys whose timers are due.
     Wake(Vec<(Timestamp, Arrival)>),
     /// The timers of the near future.
-    Horizon,
+    Horizon {
+        /// It begins when this seal is durable.
+        after: u64,
+    },
     /// Journeys that wait for content another holds.
     Claims,
     /// Journeys that wait at a stage that is no longer paused: some above `after`.
@@ -115,7 +118,7 @@ pub struct Read {
 impl State {
     /// Begins what is next, if nothing else is being read.
     pub(super) fn start_desk(&mut self, myself: &ActorRef<ShardMessage>) {
-        if self.at_desk.is_some() || self.draining {
+        if self.at_desk.is_some() || self.draining || self.is_full() {
             return;
         }
         let Some(place) = self.desk.iter().position(|desk| self.may_begin(desk)) else { return };
@@ -148,6 +151,7 @@ impl State {
             Desk::Walk { after, .. } | Desk::Command { after, .. } => {
                 self.reads.tombstones.max(*after) <= self.committed_seals
             }
+            Desk::Horizon { after } => *after <= self.committed_seals,
             Desk::Expire { .. } => self.reads.tombstones <= self.committed_seals,
             _ => true,
         }
@@ -207,15 +211,16 @@ impl State {
         let Read { stood, chain, expiry, timers, paused_from } = read?;
         match desk {
             Desk::Resume(moving) => self.resume(stood, &moving)?,
-            Desk::Wake(_) | Desk::Claims => self.wake(stood)?,
+            Desk::Wake(_) => {
+                self.timers.woken();
+                self.wake(stood)?;
+            }
+            Desk::Claims => self.wake(stood)?,
             Desk::Paused { .. } => {
                 self.looked_at_paused(paused_from);
                 self.wake(stood)?;
             }
-            Desk::Horizon => {
-                self.more_timers = timers.len() == limits::TIMER_BATCH;
-                self.timers.extend(timers);
-            }
+            Desk::Horizon { .. } => self.looked_ahead(timers),
             Desk::Walk { .. } => self.walk(desk, chain)?,
             Desk::Command { arrival, verb, .. } => self.command(arrival, &verb, stood)?,
             Desk::Expire { before, .. } => self.expire(before, &expiry)?,
@@ -255,16 +260,19 @@ impl State {
     }
 
     fn wake(&mut self, stood: Vec<Stood>) -> Result<(), Error> {
-        let now = self.now();
+        let (now, mut woke) = (self.now(), false);
         for stood in stood {
             let data_key = self.retain(&stood);
             if self.machine.wake(stood.journey.clone(), data_key, now) {
                 self.admitted.insert(stood.journey.arrival, 0);
+                woke = true;
             } else {
                 self.forget(&stood.journey);
             }
         }
-        self.note_admitted(false)?;
+        if woke {
+            self.note_admitted(false)?;
+        }
         Ok(())
     }
 
@@ -304,46 +312,12 @@ impl State {
         let key = self.engine.world.key.contributor(&journey.submission.contributor);
         self.machine.release(key);
     }
-
-    /// Timers that are due go to the desk, as far as permits reach.
-    pub(super) fn on_timer(&mut self) {
-        self.timer_set = None;
-        let now = self.now();
-        let room = self.window.saturating_sub(self.machine.moving()).min(limits::TIMER_BATCH);
-        let due: Vec<(Timestamp, Arrival)> =
-            self.timers.iter().take_while(|(due, _)| *due <= now).take(room).copied().collect();
-        for timer in &due {
-            self.timers.remove(timer);
-        }
-        if !due.is_empty() {
-            self.desk.push_back(Desk::Wake(due));
-        }
-        if self.more_timers && self.timers.is_empty() {
-            self.more_timers = false;
-            self.desk.push_back(Desk::Horizon);
-        }
-    }
-
-    /// One timer is set, for the first that is due.
-    pub(super) fn set_timer(&mut self, myself: &ActorRef<ShardMessage>) {
-        let Some((due, _)) = self.timers.first().copied() else { return };
-        if self.draining || self.timer_set.is_some_and(|set| set <= due) {
-            return;
-        }
-        self.timer_set = Some(due);
-        let wait = due.0.saturating_sub(self.now().0).max(1);
-        let myself = myself.clone();
-        tokio::spawn(async move {
-            tokio::time::sleep(std::time::Duration::from_millis(wait)).await;
-            tell(&myself, ShardMessage::Timer);
-        });
-    }
 }
 
 pub(super) struct Reader {
     pub(super) ports: Ports,
-    world: Arc<World>,
-    pauses: Arc<Pauses>,
+    pub(super) world: Arc<World>,
+    pub(super) pauses: Arc<Pauses>,
     key: IdKey,
     shares: bool,
     pub(super) shard: ShardId,
@@ -356,7 +330,7 @@ impl Reader {
         let store = &self.ports.store;
         let mut read = Read::default();
         match desk {
-            Desk::Horizon => {
+            Desk::Horizon { .. } => {
                 let limit = limits::TIMER_BATCH;
                 read.timers = store.timers(self.shard, self.until, limit).await?;
             }
@@ -404,35 +378,6 @@ impl Reader {
             }
         }
         Ok(waiting)
-    }
-
-    /// Up to `room` journeys that wait at a stage that is not paused now, and where to look on.
-    async fn paused(
-        &self,
-        after: Option<Arrival>,
-        room: usize,
-    ) -> Result<(Vec<Arrival>, Option<Arrival>), Error> {
-        let (place, limit) = (Place::Active, limits::STAGE_PAUSED_BATCH);
-        let rows = self.ports.store.list(self.shard, place, after, limit).await?;
-        let mut next = rows.last().filter(|_| rows.len() == limit).map(|(arrival, _)| *arrival);
-        let mut waiting = Vec::new();
-        for (arrival, row) in rows {
-            let journey: Journey = decode(&row)?;
-            if !matches!(journey.state, JourneyState::Parked { wait: Wait::StagePaused, .. }) {
-                continue;
-            }
-            let definition = self.world.workflows.get(&journey.workflow);
-            let stage = definition.and_then(|definition| definition.stage(journey.stage));
-            if stage.is_some_and(|stage| self.pauses.holds(stage.signature.name)) {
-                continue;
-            }
-            waiting.push(arrival);
-            if waiting.len() == room {
-                next = Some(arrival);
-                break;
-            }
-        }
-        Ok((waiting, next))
     }
 
     /// Fills in the index of an entry that was sequenced while the journey stood.

@@ -1,6 +1,6 @@
 //! What leaves once a commit is durable.
 
-use super::{ShardMessage, State};
+use super::{ShardMessage, State, paused};
 use crate::contribution::tell;
 use crate::engine::Engine;
 use crate::limits;
@@ -57,10 +57,15 @@ impl State {
         if journey.is_some_and(|journey| journey.state == Standing::Moving) {
             return;
         }
+        // Whoever looked for it when its stage was let go on may have come before its row did.
+        let Engine { world, pauses, .. } = &*self.engine;
+        let let_go_on = journey.is_some_and(|journey| paused::may_go_on(journey, world, pauses));
+        let now = self.now();
+        let until = if let_go_on { Some(now) } else { until };
         // Memory holds the near future only; the sweep reads the rest when it comes near.
-        let horizon = self.now().plus_ms(limits::TIMER_HORIZON_MS);
+        let horizon = now.plus_ms(limits::TIMER_HORIZON_MS);
         if let Some(due) = until.filter(|due| *due <= horizon) {
-            self.timers.insert((due, arrival));
+            self.timers.insert(due, arrival);
         }
         self.leave(arrival);
     }
@@ -102,7 +107,7 @@ impl State {
         tokio::spawn(async move {
             deliver(&engine, posts).await;
             done(&pending);
-            tell(&myself, ShardMessage::Timer);
+            tell(&myself, ShardMessage::Posted);
         });
     }
 }

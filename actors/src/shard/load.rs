@@ -5,6 +5,7 @@ use super::announced::Announced;
 use super::commits::Settle;
 use super::desk::Reads;
 use super::expiry::Expiry;
+use super::timers::Timers;
 use super::{Arguments, Desk, Error, ShardMessage, State};
 use crate::contribution::tell;
 use crate::ports::Loaded;
@@ -78,9 +79,7 @@ pub(super) async fn load(
         alone: None,
         children: BTreeMap::new(),
         cells: HashMap::new(),
-        timers: BTreeSet::new(),
-        timer_set: None,
-        more_timers: false,
+        timers: Timers::default(),
         desk: VecDeque::new(),
         decides: false,
         at_desk: None,
@@ -114,6 +113,11 @@ impl State {
                 (None, entries) => rows.push((*from, entries)),
             }
         }
+        if !self.engine.shares {
+            // The log was opened anew: unless it hears this again, what the shard has a part in stays.
+            let waits = rows.first().map(|(from, _)| *from);
+            self.acknowledge(waits.unwrap_or_else(|| self.machine.state().outbox_next));
+        }
         for Due { from, at, entries } in self.adopt_lost(rows).await? {
             if at != from {
                 self.moved.insert(at, from);
@@ -130,7 +134,7 @@ impl State {
         }
         self.machine.open_programs();
         self.machine.repeat_unanswered();
-        self.desk.push_back(Desk::Horizon);
+        self.look_ahead(0);
         self.look_at_claims();
         Ok(())
     }
@@ -233,10 +237,18 @@ impl State {
         }
     }
 
-    /// Notes who may run, for the case that the process does not end in order.
+    /// Tells the log that nobody asks again for what this shard has below a position.
+    pub(super) fn acknowledge(&self, below: u64) {
+        if let Some(log) = self.engine.log.get() {
+            tell(log, LogMessage::Acknowledge(self.id, below));
+        }
+    }
+
+    /// Notes who may run, for the case that the process does not end in order. Nothing runs any more in a
+    /// shard that drains.
     pub(super) fn note_admitted(&mut self, clean: bool) -> Result<(), codec::Error> {
         let ids = self.admitted.iter().map(|(arrival, count)| (*arrival, *count)).collect();
         let waiting = self.suspects.iter().copied().collect();
-        self.machine.note_admitted(&Admitted { ids, waiting, clean })
+        self.machine.note_admitted(&Admitted { ids, waiting, clean: clean || self.draining })
     }
 }

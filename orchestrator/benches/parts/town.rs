@@ -117,7 +117,7 @@ impl Town {
     /// Seals and answers until nothing is left to say.
     fn quiet(&mut self) -> Result<Vec<Commit>, Box<dyn Error>> {
         let mut commits = Vec::new();
-        while let Some(Sealed { commit, effects }) = self.shard.seal()? {
+        while let Some(Sealed { commit, effects, .. }) = self.shard.seal()? {
             commits.push(commit);
             for effect in effects {
                 match effect {

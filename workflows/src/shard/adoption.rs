@@ -182,8 +182,9 @@ impl Shard {
             let row = encode(&OutboxRow::adopted(*first, entries.clone()))?;
             self.draft.commit.outbox_put.push((from, row));
         } else {
+            let count = entries.len();
             self.adopted.rows.remove(&from);
-            self.draft.commit.outbox_remove.push(from);
+            self.clear(from, count);
         }
         Ok(())
     }

@@ -1,9 +1,9 @@
 //! Programs at home here, and allotments of programs at home elsewhere.
 
-use super::{Effect, Shard, Waiter};
+use super::{Effect, Proposal, Shard, Waiter};
 use crate::allotment::{Answer, Card, Home, Message, Moved, Transfer};
 use crate::entry;
-use crate::id::{Arrival, Bucket, ShardId};
+use crate::id::{Arrival, Bucket, ContributorKey, ShardId};
 use crate::inbox::Item;
 use crate::journey::Logged;
 use crate::ledger::{Account, Posting};
@@ -176,6 +176,23 @@ impl Shard {
                 again.append(&mut waiting);
             }
         }
+    }
+
+    /// Takes back the proposals of one contributor that wait for budget, in the order in which they came.
+    /// Whoever takes them proposes them again.
+    pub fn take_waiting(&mut self, key: ContributorKey) -> Vec<(Arrival, Proposal)> {
+        let (mut taken, journeys) = (Vec::new(), &mut self.journeys);
+        self.budget_waits.retain(|_, waiting| {
+            waiting.retain(|arrival| {
+                let moving = journeys.get_mut(arrival).filter(|moving| moving.contributor == key);
+                let proposal = moving.and_then(|moving| moving.proposal.take());
+                let stays = proposal.is_none();
+                taken.extend(proposal.map(|proposal| (*arrival, proposal)));
+                stays
+            });
+            !waiting.is_empty()
+        });
+        taken
     }
 
     fn answer(&mut self, program: &str, answer: Answer) {

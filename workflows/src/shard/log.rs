@@ -19,7 +19,7 @@ impl Shard {
         indices: &[u64],
         now: Timestamp,
     ) -> Result<(), codec::Error> {
-        self.draft.commit.outbox_remove.push(from);
+        self.clear(from, indices.len());
         self.draft.commit.sequenced_put.push((from, encode(&SequencedRow::pack(indices))?));
         self.draft.lazy = true;
         for (nth, index) in indices.iter().enumerate() {

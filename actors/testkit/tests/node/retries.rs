@@ -1,7 +1,7 @@
 //! What fails is tried again, later and later; what is unavailable costs no attempt.
 
 use crate::town::{FLAKY_TIMES, SHARD, Town};
-use gristmill_actors::limits::RELOAD_AFTER;
+use gristmill_actors::limits::{COMMIT_RESENDS_MAX, RELOAD_AFTER};
 use gristmill_testkit::faults;
 use gristmill_testkit::model_rail::Fault;
 use std::time::Duration;
@@ -86,4 +86,26 @@ async fn a_withdrawal_that_overtakes_an_acceptance_costs_its_shard_no_wait() {
     assert_eq!((rows.active.len(), rows.finished.len()), (0, 1));
     assert_eq!(town.rail.lines(), []);
     assert!(took < RELOAD_AFTER, "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stage_that_is_back_makes_no_attempt_for_memory_that_was_given_up() {
+    let mut town = Town::new();
+    town.start().await;
+    town.consent().await;
+    town.rest().await;
+    town.hand_in("away").await;
+    town.pass(Duration::from_secs(1)).await;
+    let resends = u64::from(COMMIT_RESENDS_MAX) + 1;
+    let commits = |call: &faults::Call<'_>| call.operation == faults::Operation::Commit;
+    town.faults.when(resends, faults::Fault::Failed, commits);
+    // A word on something that nobody knows is committed, too.
+    town.retry("nothing").await;
+    town.pass(Duration::from_secs(60)).await;
+    assert_eq!((town.restarts(), town.moving()), (1, 1), "its memory was given up");
+    town.gate.lock().unwrap().open = true;
+    town.rest().await;
+    town.stop().await;
+    assert_eq!(town.gate.lock().unwrap().away, 1);
+    assert_eq!(town.audited().finished.len(), 1);
 }

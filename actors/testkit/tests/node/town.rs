@@ -37,18 +37,24 @@ use std::time::Duration;
 pub const SHARD: ShardId = ShardId(0);
 pub const PERSON: &str = "person";
 
+/// Until when a contribution of this name sleeps that came to the gate now; none lets it through.
+type Naps = Box<dyn FnMut(&str, Timestamp) -> Option<Timestamp> + Send>;
+
 /// Attempts of a stage: whether they were let through, and when each began.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Attempts {
     pub open: bool,
     pub flaky: Vec<Timestamp>,
+    /// Attempts of contributions named `away` that were let through.
+    pub away: usize,
+    pub naps: Option<Naps>,
 }
 
 /// How often a contribution named `flaky` fails.
 pub const FLAKY_TIMES: usize = 5;
 
 /// Refuses contributions named `stuck` for good until it is opened, and those named `flaky` a few
-/// times.
+/// times; is unavailable for those named `away` until it is opened. Others may sleep.
 struct Gate(Arc<Mutex<Attempts>>);
 
 impl Stage for Gate {
@@ -63,10 +69,21 @@ impl Stage for Gate {
 
     async fn run(&self, cx: &Context, _: Nothing) -> Result<Outcome<Nothing>, StageError> {
         let mut attempts = self.0.lock().unwrap();
-        match cx.submission().idempotency_key.as_str() {
-            "stuck" if !attempts.open => Err(StageError::Permanent("it is closed".to_owned())),
+        let (name, now) = (cx.submission().idempotency_key.as_str(), cx.now());
+        if let Some(until) = attempts.naps.as_mut().and_then(|naps| naps(name, now)) {
+            return Ok(Outcome::ParkUntil(until));
+        }
+        match name {
+            _ if name.starts_with("stuck") && !attempts.open => {
+                Err(StageError::Permanent("it is closed".to_owned()))
+            }
+            "away" if !attempts.open => Err(StageError::Unavailable("it is closed".to_owned())),
+            "away" => {
+                attempts.away += 1;
+                Ok(Outcome::done(Nothing {}))
+            }
             "flaky" => {
-                attempts.flaky.push(cx.now());
+                attempts.flaky.push(now);
                 match attempts.flaky.len() <= FLAKY_TIMES {
                     true => Err(StageError::Retryable("it is flaky".to_owned())),
                     false => Ok(Outcome::done(Nothing {})),
@@ -345,6 +362,11 @@ impl Town {
         self.submit(Item::Command { id, verb: Verb::Retry }, 2, None).await;
     }
 
+    pub async fn pause(&mut self, name: &str) {
+        let id = self.key.contribution(PERSON, name);
+        self.submit(Item::Command { id, verb: Verb::Pause }, 5, None).await;
+    }
+
     pub async fn withdraw(&mut self) {
         let (item, mark) = self.taking_back(Scope::All);
         self.submit(item, 3, Some(mark)).await;
@@ -378,6 +400,20 @@ impl Town {
     pub fn ended(&self) -> (u64, u64) {
         let glance = self.node.as_ref().expect("a node runs").glance();
         (glance.settled, glance.refused)
+    }
+
+    /// Journeys in memory.
+    pub fn moving(&self) -> usize {
+        self.node.as_ref().expect("a node runs").glance().moving
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Objects of the log that say which entry has which index.
+    pub fn sequenced_objects(&self) -> usize {
+        self.log.objects().keys().filter(|path| path.starts_with("sequenced/")).count()
     }
 
     /// How often an actor lost its memory.

@@ -3,7 +3,7 @@
 use crate::town::Town;
 use gristmill_actors::limits::ANNOUNCED_MAX;
 use gristmill_actors::ports::Submitted;
-use gristmill_testkit::faults::{Call, Fault};
+use gristmill_testkit::faults::{Call, Fault, Operation};
 use gristmill_workflows::submission::Scope;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -45,6 +45,47 @@ async fn nothing_is_accepted_while_a_withdrawal_is_on_its_way() {
     assert_eq!(town.ended(), (0, 1), "it was withdrawn before it was accepted");
     assert_eq!(town.restarts(), 0, "and the shard kept its memory");
     town.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn budget_that_comes_while_a_withdrawal_is_on_its_way_lets_nothing_be_accepted() {
+    let mut town = consented().await;
+    // After the contribution itself, the shard asks for budget and grants it.
+    let grant = town.faults.calls(Operation::Submit) + 3;
+    town.faults.at(Operation::Submit, grant, Fault::Hang);
+    town.hand_in("a").await;
+    town.pass(Duration::from_secs(1)).await;
+    assert_eq!((town.faults.met().len(), town.moving()), (1, 1), "it waits for budget");
+    let withdrawal = town.withdrawal(Scope::All);
+    let announced = town.engine().announce(std::slice::from_ref(&withdrawal)).await;
+    town.faults.release();
+    town.pass(Duration::from_secs(1)).await;
+    let answers = town.put(vec![withdrawal]).await;
+    announced.submitted(&answers);
+    town.rest().await;
+    assert_eq!((town.ended(), town.restarts()), ((0, 1), 0));
+    town.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waited_for_budget_and_a_withdrawal_that_never_came_goes_on() {
+    let mut town = consented().await;
+    let grant = town.faults.calls(Operation::Submit) + 3;
+    town.faults.at(Operation::Submit, grant, Fault::Hang);
+    for name in ["a", "b"] {
+        town.hand_in(name).await;
+    }
+    town.pass(Duration::from_secs(1)).await;
+    let withdrawal = town.withdrawal(Scope::All);
+    let announced = town.engine().announce(std::slice::from_ref(&withdrawal)).await;
+    drop(announced);
+    town.pass(Duration::from_secs(1)).await;
+    assert_eq!((town.ended(), town.moving()), ((0, 0), 2), "they wait for budget again");
+    town.faults.release();
+    town.rest().await;
+    assert_eq!(town.ended(), (2, 0));
+    town.stop().await;
+    town.audited();
 }
 
 #[tokio::test(start_paused = true)]

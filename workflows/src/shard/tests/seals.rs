@@ -49,3 +49,17 @@ fn entries_share_an_outbox_row_up_to_its_bound() {
         assert_eq!(sealed.commit.outbox_put.len(), rows.len());
     }
 }
+
+#[test]
+fn a_commit_says_up_to_which_position_the_log_has_answered() {
+    let mut town = Town::new(1, 100 * RATE);
+    let shard = &mut town.nodes[0].shard;
+    shard.erased(7);
+    assert_eq!(shard.seal().unwrap().unwrap().logged, None);
+    let first = shard.state.outbox_next;
+    shard.sequenced(first, &[5, 6, 7], Timestamp(1)).unwrap();
+    shard.sequenced(first + 3, &[9], Timestamp(1)).unwrap();
+    let sealed = shard.seal().unwrap().unwrap();
+    assert_eq!(sealed.commit.outbox_remove, [first, first + 3]);
+    assert_eq!(sealed.logged, Some(first + 4));
+}
