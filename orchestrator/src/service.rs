@@ -184,7 +184,7 @@ pub async fn serve(config: &Config, own: &[StageType], args: &cli::Serve) -> Res
 }
 
 /// Ends connections as their answers end.
-async fn last_answers(stop: &watch::Sender<bool>, server: JoinHandle<JoinSet<u64>>) {
+async fn last_answers(stop: &watch::Sender<bool>, server: JoinHandle<JoinSet<()>>) {
     if stop.send(true).is_err() {
         tracing::debug!("the server ended by itself");
     }

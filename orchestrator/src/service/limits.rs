@@ -53,6 +53,8 @@ pub const SLOTS_AHEAD: usize = 256;
 pub const KEYS_MAX: usize = 10_000;
 /// Uploads read at once.
 pub const UPLOADS_PAGE: usize = 256;
+/// Tries to note an upload whose row others change at the same time.
+pub const UPLOAD_SWAPS_MAX: u32 = 16;
 /// Bytes of all uploads under way.
 pub const UPLOADS_BYTES_MAX: usize = 512 << 20;
 /// Journeys that one call of an operator tells.

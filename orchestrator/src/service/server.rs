@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Notify, watch};
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, sleep};
 
 /// Pause after a failed accept, such as for want of file descriptors.
@@ -54,36 +54,44 @@ pub async fn serve(
     router: Router,
     places: usize,
     mut stop: watch::Receiver<bool>,
-) -> JoinSet<u64> {
+) -> JoinSet<()> {
     let began = Instant::now();
-    let mut seen: HashMap<u64, Arc<Seen>> = HashMap::new();
-    let mut connections: JoinSet<u64> = JoinSet::new();
-    let mut number = 0;
+    let mut seen: HashMap<Id, Arc<Seen>> = HashMap::new();
+    let mut connections: JoinSet<()> = JoinSet::new();
+    let mut refused = false;
     loop {
         tokio::select! {
             _ = stop.changed() => return connections,
-            Some(ended) = connections.join_next() => {
-                if let Ok(number) = ended {
-                    seen.remove(&number);
+            Some(ended) = connections.join_next_with_id() => {
+                let id = ended.as_ref().map_or_else(JoinError::id, |(id, ())| *id);
+                seen.remove(&id);
+                if let Err(error) = ended {
+                    // What it panicked with may hold what a client sent.
+                    tracing::error!(panicked = error.is_panic(), "a connection ended by itself");
                 }
             }
             accepted = listener.accept() => {
-                let Ok((stream, _)) = accepted else {
-                    sleep(BREATH).await;
-                    continue;
+                let stream = match accepted {
+                    Ok((stream, _)) => stream,
+                    Err(error) => {
+                        if !std::mem::replace(&mut refused, true) {
+                            tracing::error!(%error, "connections cannot be taken");
+                        }
+                        sleep(BREATH).await;
+                        continue;
+                    }
                 };
+                refused = false;
                 if seen.len() >= places && !make_room(&mut seen) {
                     // All of them are at work: the newcomer is the one to wait.
                     drop(stream);
                     continue;
                 }
-                number += 1;
                 let one = Arc::new(Seen::default());
                 one.idle_since.store(ms(began), Ordering::Relaxed);
-                seen.insert(number, one.clone());
-                let connection =
-                    Connection { number, seen: one, began, router: router.clone() };
-                connections.spawn(connection.serve(stream, stop.clone()));
+                let connection = Connection { seen: one.clone(), began, router: router.clone() };
+                let task = connections.spawn(connection.serve(stream, stop.clone()));
+                seen.insert(task.id(), one);
             }
         }
     }
@@ -94,28 +102,27 @@ fn ms(since: Instant) -> u64 {
 }
 
 /// Lets the connection that has been idle for longest give way; false if none is idle.
-fn make_room(seen: &mut HashMap<u64, Arc<Seen>>) -> bool {
+fn make_room(seen: &mut HashMap<Id, Arc<Seen>>) -> bool {
     let idle = seen.iter().filter(|(_, one)| one.busy.load(Ordering::Relaxed) == 0);
     let longest = idle.min_by_key(|(_, one)| one.idle_since.load(Ordering::Relaxed));
-    let Some(number) = longest.map(|(number, _)| *number) else { return false };
-    if let Some(one) = seen.remove(&number) {
+    let Some(id) = longest.map(|(id, _)| *id) else { return false };
+    if let Some(one) = seen.remove(&id) {
         one.give_way.notify_one();
     }
     true
 }
 
 struct Connection {
-    number: u64,
     seen: Arc<Seen>,
     began: Instant,
     router: Router,
 }
 
 impl Connection {
-    async fn serve(self, stream: TcpStream, mut stop: watch::Receiver<bool>) -> u64 {
+    async fn serve(self, stream: TcpStream, mut stop: watch::Receiver<bool>) {
         // Answers are written whole; waiting for more to send would only delay them.
         if stream.set_nodelay(true).is_err() {
-            return self.number;
+            return;
         }
         let (seen, began) = (self.seen.clone(), self.began);
         let router = TowerToHyperService::new(self.router);
@@ -140,7 +147,7 @@ impl Connection {
         let mut connection = std::pin::pin!(connection);
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
-            () = self.seen.give_way.notified() => return self.number,
+            () = self.seen.give_way.notified() => return,
             _ = stop.changed() => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
@@ -148,12 +155,7 @@ impl Connection {
         };
         if let Err(error) = ended {
             // How a connection ended concerns its client; the text may hold what it sent.
-            tracing::trace!(
-                number = self.number,
-                timeout = error.is_timeout(),
-                "a connection broke"
-            );
+            tracing::trace!(timeout = error.is_timeout(), "a connection broke");
         }
-        self.number
     }
 }

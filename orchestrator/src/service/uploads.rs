@@ -13,7 +13,7 @@ use gristmill_workflows::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-use super::limits::UPLOADS_PAGE;
+use super::limits::{UPLOAD_SWAPS_MAX, UPLOADS_PAGE};
 
 const PREFIX: &str = "upload/";
 
@@ -102,22 +102,35 @@ impl Uploads {
         slot: u64,
     ) -> Result<bool, Problem> {
         let name = name(whose, sha256);
-        let stands = self.row(&name).await?;
-        let waits = |upload: &Upload| upload.taken.is_none() && !upload.doomed;
-        if stands.as_ref().is_some_and(|(_, upload)| waits(upload)) {
+        let mut stands = self.row(&name).await?;
+        let waits = |row: &Option<(Vec<u8>, Upload)>| {
+            row.as_ref().is_some_and(|(_, upload)| upload.taken.is_none() && !upload.doomed)
+        };
+        if waits(&stands) {
             return Ok(false);
         }
         let count = bytes.len() as u64;
-        self.ports.media.put(slot, self.key(slot).await?.ok_or_else(missing)?, bytes).await?;
+        let key = self.key(slot).await?.ok_or_else(|| {
+            Problem::new(Code::Internal, "the data key that was just made is gone")
+        })?;
+        self.ports.media.put(slot, key, bytes).await?;
         let at = self.ports.clock.now();
-        let upload = Upload { slot, bytes: count, at, taken: None, doomed: false };
-        let expected = stands.map(|(row, _)| row);
-        let kept = self.register.swap(name, expected, Some(encode(&upload)?)).await?;
-        if !kept {
-            // The same bytes came a second time meanwhile, and stand.
-            self.destroy(slot).await?;
+        let upload = encode(&Upload { slot, bytes: count, at, taken: None, doomed: false })?;
+        for _ in 0..UPLOAD_SWAPS_MAX {
+            let expected = stands.map(|(row, _)| row);
+            if self.register.swap(name.clone(), expected, Some(upload.clone())).await? {
+                return Ok(true);
+            }
+            stands = self.row(&name).await?;
+            if waits(&stands) {
+                // The same bytes came a second time meanwhile, and stand.
+                self.destroy(slot).await?;
+                return Ok(true);
+            }
         }
-        Ok(true)
+        // Others change the row all the time. What was put is destroyed, and nothing was promised.
+        self.destroy(slot).await?;
+        Err(Problem::new(Code::Busy, "the same bytes are handed in and taken at once, try again"))
     }
 
     async fn key(&self, slot: u64) -> Result<Option<DataKey>, StoreError> {
@@ -237,5 +250,89 @@ impl Uploads {
         let store = &self.ports.store;
         let found = store.find(id.bucket.shard(store.shards()), vec![id.mac]).await?;
         Ok(found.into_iter().flatten().next().is_some())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gristmill_actors::rail::BoxFuture;
+    use gristmill_actors::register::Row;
+    use gristmill_testkit::memory_keys::MemoryKeys;
+    use gristmill_testkit::memory_media::MemoryMedia;
+    use gristmill_testkit::memory_register::MemoryRegister;
+    use gristmill_testkit::memory_store::{MemoryStore, Shape};
+    use gristmill_testkit::virtual_clock::VirtualClock;
+    use gristmill_workflows::id::{IdKey, ShardId};
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    const BYTES: &[u8] = b"a voice";
+    const SHA256: [u8; 32] = [7; 32];
+
+    /// A register in which somebody takes a row away at the last moment, when armed.
+    struct Sweeping {
+        rows: MemoryRegister,
+        armed: AtomicBool,
+    }
+
+    impl Register for Sweeping {
+        fn get(&self, name: String) -> BoxFuture<'_, Result<Option<Vec<u8>>, StoreError>> {
+            self.rows.get(name)
+        }
+
+        fn swap(
+            &self,
+            name: String,
+            expected: Option<Vec<u8>>,
+            new: Option<Vec<u8>>,
+        ) -> BoxFuture<'_, Result<bool, StoreError>> {
+            Box::pin(async move {
+                if self.armed.swap(false, Ordering::Relaxed) {
+                    let stands = self.rows.get(name.clone()).await?;
+                    self.rows.swap(name.clone(), stands, None).await?;
+                }
+                self.rows.swap(name, expected, new).await
+            })
+        }
+
+        fn scan(
+            &self,
+            prefix: String,
+            after: Option<String>,
+            limit: usize,
+        ) -> BoxFuture<'_, Result<Vec<Row>, StoreError>> {
+            self.rows.scan(prefix, after, limit)
+        }
+    }
+
+    #[tokio::test]
+    async fn an_upload_stands_although_the_row_of_an_older_one_is_swept_meanwhile() {
+        let store = Arc::new(MemoryStore::new(Shape::default()));
+        let keys = Arc::new(MemoryKeys::new([1; 32]));
+        let ports = Ports {
+            store: store.clone(),
+            content: store,
+            keys: keys.clone(),
+            media: Arc::new(MemoryMedia::new()),
+            clock: Arc::new(VirtualClock::new(1)),
+            readers: None,
+        };
+        let register =
+            Arc::new(Sweeping { rows: MemoryRegister::default(), armed: AtomicBool::new(false) });
+        let uploads = Uploads::new(register.clone(), ports.clone());
+        let key = IdKey::new([2; 32]);
+        let (whose, id) = (key.contributor("ana"), key.contribution("ana", "1"));
+        let slots = ports.keys.allocate(ShardId(0), 2).await.unwrap();
+        assert!(uploads.keep(whose, &SHA256, BYTES.to_vec(), slots[0]).await.unwrap());
+        assert_eq!(
+            uploads.take(whose, &SHA256, id).await.unwrap(),
+            Media::Own { slot: slots[0], bytes: 7 }
+        );
+        register.armed.store(true, Ordering::Relaxed);
+        assert!(uploads.keep(whose, &SHA256, BYTES.to_vec(), slots[1]).await.unwrap());
+        let other = key.contribution("ana", "2");
+        let own = Media::Own { slot: slots[1], bytes: 7 };
+        assert_eq!(uploads.take(whose, &SHA256, other).await.unwrap(), own);
+        assert!(ports.keys.keys(vec![slots[1]]).await.unwrap()[0].is_some());
     }
 }
