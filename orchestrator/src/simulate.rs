@@ -36,6 +36,8 @@ pub mod report;
 pub mod resources;
 pub mod scan;
 pub mod schedule;
+pub mod scrape;
 pub mod target;
 mod virtual_node;
 pub mod virtual_time;
+mod watch;

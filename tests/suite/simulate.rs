@@ -2,7 +2,7 @@
 //! item, a line of the rail's book or a byte of the log is not.
 
 use gristmill_tests::{DataDir, Gristmill, Output, Service, built, poll_until};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -69,6 +69,7 @@ fn a_small_population_is_driven_and_audited_clean_and_what_is_damaged_later_is_n
     let engine = &told["audited"]["programs"]["engine"];
     assert_eq!(engine["store"], engine["log"]);
     assert_eq!(told["latency"]["settled"]["count"], tally["settled"]);
+    says_where_time_went(&told);
     // A data directory holds one simulation; the auditor can be asked again.
     drop(simulate(&dir, &["--contributors=1"]).expect(2));
     let again = audited(&dir.path()).expect(0).json();
@@ -103,6 +104,28 @@ fn compared(file: &Path) {
     compare(0, &file, &file);
     compare(1, &better, &file);
     compare(2, &file, "no-such-file.json");
+    let told: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    let other = format!("{file}.other.json");
+    fs::write(&other, json!({ "counts": told["counts"] }).to_string()).unwrap();
+    compare(2, &file, &other);
+    let mut broken = told;
+    broken["ok"] = false.into();
+    fs::write(&other, broken.to_string()).unwrap();
+    compare(1, &file, &other);
+}
+
+/// What a report says of stages, backlog and configuration.
+fn says_where_time_went(told: &Value) {
+    let stages = told["stages"].as_array().expect("stages");
+    for name in ["consent", "valuation", "trace", "payout"] {
+        let stage = stages.iter().find(|stage| stage["stage"] == name).expect(name);
+        assert!(count(&stage["run"]["count"]) > 0, "{stage}");
+    }
+    let intervals = told["intervals"].as_array().expect("intervals");
+    let submitted: u64 = intervals.iter().map(|one| count(&one["submitted"])).sum();
+    assert_eq!(submitted, count(&told["counts"]["submitted"]));
+    assert!(intervals.iter().any(|one| one["backlog_ms"].is_u64()), "{intervals:?}");
+    assert!(count(&told["config"]["node"]["window"]) > 0, "{}", told["config"]);
 }
 
 /// A journey is dropped: its id is named.
@@ -213,13 +236,35 @@ fn an_interrupt_ends_the_load_and_the_auditor_speaks_all_the_same() {
 }
 
 #[test]
-fn every_profile_runs_in_small() {
-    for profile in ["day", "spike", "withdrawal-storm", "breakpoint"] {
+fn every_profile_runs_in_small_and_is_what_its_name_says() {
+    let run = |profile: &str, more: &[&str]| {
         let dir = DataDir::new();
         let profile = format!("--profile={profile}");
-        let told = simulate(&dir, &[&profile, "--duration=2s"]).expect(0).json();
+        let arguments = [&[&profile, "--duration=5s"], more].concat();
+        let told = simulate(&dir, &arguments).expect(0).json();
         assert!(count(&told["audited"]["tally"]["settled"]) > 0, "{profile}: {told}");
-    }
+        told
+    };
+    let intended = |told: &Value| -> Vec<u64> {
+        let intervals = told["intervals"].as_array().expect("intervals").iter();
+        intervals.map(|one| count(&one["intended"])).collect()
+    };
+    let rate = |told: &Value| told["intended_rate"].as_f64().expect("a rate");
+    assert!((rate(&run("day", &[])) - 600.0).abs() < 1.0);
+    // The spike is the fifth of ten parts: half of the third second.
+    let spike = run("spike", &["--rate=100"]);
+    let seconds = intended(&spike);
+    assert!(seconds[2] > 2 * seconds[1] && seconds[2] > 2 * seconds[4], "{seconds:?}");
+    assert!((rate(&spike) - 190.0).abs() < 1.0);
+    let quiet = run("flat", &["--withdrawals=0"]);
+    assert_eq!(count(&quiet["counts"]["withdrawals"]), 0);
+    let storm = run("withdrawal-storm", &["--withdrawals=0"]);
+    assert!(count(&storm["counts"]["withdrawals"]) > 100, "{}", storm["counts"]);
+    // No answer comes within a millisecond: the ramp breaks at once.
+    let ramp = run("breakpoint", &["--slo-ms=1"]);
+    assert!(ramp["breakpoint"]["at_s"].is_number(), "{}", ramp["breakpoint"]);
+    let seconds = intended(&ramp);
+    assert!(seconds[0] * 2 < seconds[4], "{seconds:?}");
 }
 
 /// A whole day, with a rail that is away for half an hour of it; twice, byte for byte the same but for
@@ -271,9 +316,16 @@ fn what_cannot_be_asked_for_is_told() {
     for wrong in ["--contributors=0", "--contributors=30000001", "--no-consent=2", "--rate=0"] {
         drop(Gristmill::command().run(["simulate", "--embedded", &dir.flag(), wrong]).expect(2));
     }
-    drop(
-        Gristmill::command().run(["simulate", "--embedded", &dir.flag(), "--program=x"]).expect(2),
-    );
+    let rail = "--rail=http://127.0.0.1:9";
+    for wrong in [
+        &["--program=x"][..],
+        &["--report=no/such/folder/report.json"],
+        // Nobody takes down a rail that the simulation did not start.
+        &[rail, "--fault=rail-down@1s"],
+    ] {
+        let first = ["simulate", "--embedded", &dir.flag()];
+        drop(Gristmill::command().run([&first[..], wrong].concat()).expect(2));
+    }
     for wrong in [
         ["--virtual", "--embedded"],
         ["--virtual", "--data-dir=x"],

@@ -43,6 +43,22 @@ fn a_node_that_is_killed_under_load_loses_nothing_and_pays_nothing_twice() {
     assert_eq!(again.expect(0).json()["tally"], told["audited"]["tally"]);
 }
 
+/// Nothing goes wrong: what the nodes say of themselves is held against store and log, too.
+#[test]
+fn nodes_of_its_own_are_watched_and_what_they_use_counts() {
+    let dir = DataDir::new();
+    let told = simulate(&dir, &["--nodes=1", "--duration=3s", "--fault=kill-node@1h"]);
+    is_whole(&told);
+    assert_eq!(went_wrong(&told), Vec::<String>::new());
+    assert_eq!(told["faults_missed"], serde_json::json!(["kill-node@3600s"]));
+    let of = |pointer: &str| told.pointer(pointer).and_then(Value::as_u64).expect("a count");
+    assert!(of("/started/cpu_ms") > 0 && of("/started/memory_peak_kib") > 1024, "{told}");
+    let intervals = told["intervals"].as_array().expect("intervals");
+    assert!(intervals.iter().any(|one| one["under_way"].as_u64() > Some(0)), "{intervals:?}");
+    let stages = told["stages"].as_array().expect("stages");
+    assert!(stages.iter().any(|stage| stage["stage"] == "payout"), "{stages:?}");
+}
+
 #[test]
 fn two_nodes_over_a_server_that_goes_away_lose_nothing() {
     if !has_program("redis-server") {

@@ -4,7 +4,7 @@ use super::Output;
 use crate::redis_store::Durability;
 use crate::simulate::curve::Profile;
 use crate::simulate::fault::Fault;
-use crate::simulate::limits::{CONTRIBUTIONS_MAX, CONTRIBUTORS_MAX, NODES_MAX};
+use crate::simulate::limits::{CONTRIBUTIONS_MAX, CONTRIBUTORS_MAX, NODES_MAX, SLO_MS_MAX};
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
@@ -33,7 +33,7 @@ pub struct Simulate {
     #[arg(long)]
     pub url: Vec<String>,
     /// Start so many nodes, each in a process of its own, and drive them over HTTP.
-    #[arg(long, conflicts_with_all = ["url", "embedded"],
+    #[arg(long, conflicts_with_all = ["url", "embedded", "rail"],
         value_parser = clap::value_parser!(u64).range(1..=NODES_MAX))]
     pub nodes: Option<u64>,
     /// Start a Redis server for them: always or everysec. Without it there is one node, on an
@@ -69,7 +69,7 @@ pub struct Simulate {
     #[arg(long, default_value_t = 0.5, value_parser = share)]
     pub storm: f64,
     /// A ramp breaks where 1 of 100 answers is later than so many milliseconds.
-    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..=SLO_MS_MAX))]
     pub slo_ms: u64,
     /// The prefix of every contributor's name; default: the seed and the time, with --virtual the
     /// seed alone.

@@ -8,6 +8,7 @@ use super::limits::{BREACHES_MAX, IDS_PAGE};
 use super::record::Record;
 use super::scan::{self, Scan, Scanning, Sum, Tally};
 use super::schedule::{Act, Schedule};
+use super::scrape::Scrape;
 use crate::audit::{self, RailSource, Sources, Verdict};
 use crate::journeys;
 use crate::opened::Opened;
@@ -34,15 +35,16 @@ pub enum Error {
     Task(#[from] tokio::task::JoinError),
 }
 
-/// How many journeys of its store a node said that ended: settled, and rejected or withdrawn.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// What the nodes of a store said before they stopped.
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct NodeSaid {
-    /// When it started.
+    /// Journeys of the store that had settled, and that had been rejected or withdrawn, when they
+    /// started.
     pub before: (u64, u64),
-    /// When it stopped.
-    pub after: (u64, u64),
-    /// What its metrics counted in between.
-    pub counted: (u64, u64),
+    /// The same when they stopped, where the node is in this process.
+    pub after: Option<(u64, u64)>,
+    /// Their metrics.
+    pub counted: Scrape,
 }
 
 /// A program's accepted contributions by the store and by the public log.
@@ -68,6 +70,8 @@ pub struct Samples {
 pub struct Audited {
     /// Nothing is broken.
     pub ok: bool,
+    /// The simulation ended before it had noted what was taken: nobody knows how many must stand.
+    pub cut_off: bool,
     /// Contributions that became durable.
     pub submitted: u64,
     /// Where they stand.
@@ -115,12 +119,16 @@ pub async fn audit(
     // The schedule is read beside the log.
     let scheduled = record.clone();
     let scheduled = tokio::task::spawn_blocking(move || taken(&scheduled));
-    let looking = Scanning::new(&record.plan, sources.id_key)?;
+    let looking = Scanning::new(record, sources.id_key)?;
     let (invariants, logged, looked) = audit::audit_seen(sources, looking).await?;
     let mut scan = looked.scan();
-    accounts(sources, record, scheduled.await?, &mut scan).await?;
+    let scheduled = scheduled.await?;
+    let cut_off = record.driven.is_none();
+    if !cut_off {
+        accounts(sources, record, scheduled, &mut scan).await?;
+    }
     if let Some(said) = node {
-        metrics(said, scan.finished, &mut scan.breaches);
+        metrics(&said, scan.finished, logged.entries, &mut scan.breaches);
     }
     let Scan { tally, reasons, programs, times, mut breaches, .. } = scan;
     let offences = logged.offences.into_iter().take(BREACHES_MAX);
@@ -133,6 +141,7 @@ pub async fn audit(
     }
     let audited = Audited {
         ok: breaches.is_empty() && invariants.ok,
+        cut_off,
         submitted: record.counts.submitted,
         tally,
         reasons,
@@ -318,19 +327,34 @@ async fn name_lost(
     }
 }
 
-/// What the node said of itself equals what its store holds.
-fn metrics(said: NodeSaid, finished: (u64, u64), breaches: &mut Vec<Breach>) {
-    let mut hold = |id: &str, said: u64, is: u64| {
-        if said != is {
-            let sentence = format!("says {said}, and the store holds {is}");
-            breaches.push(Breach::new("metrics", id, sentence));
-        }
-    };
+/// What the nodes said of themselves equals what their store and log hold.
+fn metrics(said: &NodeSaid, finished: (u64, u64), entries: u64, breaches: &mut Vec<Breach>) {
     let NodeSaid { before, after, counted } = said;
-    hold("settled", after.0, finished.0);
-    hold("rejected or withdrawn", after.1, finished.1);
-    hold("journeys_finished_total settled", before.0 + counted.0, finished.0);
-    hold("journeys_finished_total others", before.1 + counted.1, finished.1);
+    let mut broken = |id: &str, said: u64, what: &str, is: u64| {
+        breaches.push(Breach::new("metrics", id, format!("says {said}, and {what} {is}")));
+    };
+    let settled = ("journeys_finished_total settled", before.0 + counted.settled, finished.0);
+    let refused = ("journeys_finished_total others", before.1 + counted.refused, finished.1);
+    let glance = after.map(|after| {
+        [("settled", after.0, finished.0), ("rejected or withdrawn", after.1, finished.1)]
+    });
+    for (id, said, is) in glance.into_iter().flatten().chain([settled, refused]) {
+        if said != is {
+            broken(id, said, "the store holds", is);
+        }
+    }
+    // Stopping nodes may sequence what still waited.
+    for (id, said) in [
+        ("trace_entries sequenced", counted.sequenced),
+        ("trace_entries published", counted.published),
+    ] {
+        if said > entries {
+            broken(id, said, "the log has no more than", entries);
+        }
+    }
+    if counted.violations > 0 {
+        broken("invariant_violations_total", counted.violations, "it should be", 0);
+    }
 }
 
 /// Entries that the log has not published yet stand in the store first: with a node at rest there
@@ -362,10 +386,13 @@ impl Audited {
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
         let Tally { settled, rejected, withdrawn, quarantined, in_flight } = self.tally;
+        let submitted = match self.cut_off {
+            true => "cut off before it was noted what was taken; there stand".to_owned(),
+            false => format!("submitted {} =", self.submitted),
+        };
         let mut lines = vec![format!(
-            "submitted {} = settled {settled} + rejected {rejected} + withdrawn {withdrawn} + \
-             quarantined {quarantined} + in flight {in_flight}",
-            self.submitted
+            "{submitted} settled {settled} + rejected {rejected} + withdrawn {withdrawn} + \
+             quarantined {quarantined} + in flight {in_flight}"
         )];
         lines.extend(self.reasons.iter().map(|(reason, count)| format!("  {reason} {count}")));
         for (program, sums) in &self.programs {
@@ -421,11 +448,22 @@ mod tests {
     #[test]
     fn metrics_and_sums_that_differ_are_told_by_name() {
         let mut breaches = Vec::new();
-        let said = NodeSaid { before: (1, 0), after: (3, 1), counted: (2, 1) };
-        metrics(said, (3, 1), &mut breaches);
+        let said = |settled, violations| {
+            let text = format!(
+                "gristmill_journeys_finished_total{{outcome=\"settled\"}} {settled}\n\
+                 gristmill_journeys_finished_total{{outcome=\"rejected\"}} 1\n\
+                 gristmill_trace_entries{{which=\"sequenced\"}} 8\n\
+                 gristmill_invariant_violations_total {violations}"
+            );
+            let counted = Scrape::parse(&text).unwrap();
+            NodeSaid { before: (1, 0), after: Some((3, 1)), counted }
+        };
+        metrics(&said(2, 0), (3, 1), 8, &mut breaches);
         assert_eq!(breaches, []);
-        metrics(NodeSaid { counted: (1, 1), ..said }, (3, 1), &mut breaches);
-        assert_eq!(breaches[0].id, "journeys_finished_total settled");
+        metrics(&said(1, 1), (3, 1), 7, &mut breaches);
+        let told: Vec<&str> = breaches.iter().map(|breach| breach.id.as_str()).collect();
+        let [settled, sequenced] = ["journeys_finished_total settled", "trace_entries sequenced"];
+        assert_eq!(told, [settled, sequenced, "invariant_violations_total"]);
         let sums = |count| [("a".to_owned(), Sum { count, micro: 10 })].into();
         breaches.clear();
         compare(&sums(1), &sums(1), &mut breaches);

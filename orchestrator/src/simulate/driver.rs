@@ -15,6 +15,7 @@ use super::schedule::{Act, Event, Schedule};
 use super::target::{Target, Told};
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -32,6 +33,9 @@ pub struct Driven {
     pub events: u64,
     /// Contributions that were given up: contributor and number.
     pub given_up: Vec<(u64, u32)>,
+    /// Contributors of whom any line was given up: what their other lines came to says nothing.
+    #[serde(default)]
+    pub unheard: BTreeSet<u64>,
     /// Answers that should not be.
     pub breaches: Vec<Breach>,
     /// It was told to stop before the end of the schedule.
@@ -227,7 +231,7 @@ impl Driver {
                 }
                 told => {
                     measured.answered(at, now);
-                    self.judge(&one.event, told, &mut measured);
+                    self.judge(&one.event, told, &mut measured, now);
                 }
             }
         }
@@ -235,19 +239,23 @@ impl Driver {
     }
 
     fn give_up(&self, event: &Event) {
-        let Act::Contribution(nth) = event.act else { return };
         let mut driven = locked(&self.driven);
-        if driven.given_up.len() < GIVEN_UP_MAX {
+        if driven.unheard.len() < GIVEN_UP_MAX {
+            driven.unheard.insert(event.contributor);
+        }
+        if let Act::Contribution(nth) = event.act
+            && driven.given_up.len() < GIVEN_UP_MAX
+        {
             driven.given_up.push((event.contributor, nth));
         }
     }
 
-    fn judge(&self, event: &Event, told: Told, measured: &mut Measured) {
+    fn judge(&self, event: &Event, told: Told, measured: &mut Measured, now_us: u64) {
         let counts = &mut measured.counts;
         match (event.act, told) {
             (Act::Consent, Told::Taken) => counts.consents += 1,
             (Act::Withdraw, Told::Taken) => counts.withdrawals += 1,
-            (Act::Contribution(_), Told::Taken) => counts.submitted += 1,
+            (Act::Contribution(_), Told::Taken) => measured.submitted(now_us),
             (Act::Duplicate(_), Told::Taken) => counts.duplicates += 1,
             (Act::Conflict(_), Told::Refused { code, .. }) if code == "idempotency_key_reused" => {
                 counts.conflicts += 1;
@@ -272,7 +280,7 @@ impl Driver {
         let name = self.plan.name(event.contributor);
         let id = nth.map_or_else(|| name.clone(), |nth| format!("{name}/{nth}"));
         let mut driven = locked(&self.driven);
-        if driven.breaches.len() < BREACHES_MAX {
+        if driven.breaches.len() < BREACHES_MAX && !driven.unheard.contains(&event.contributor) {
             driven.breaches.push(Breach::new("answers", id, sentence));
         }
     }

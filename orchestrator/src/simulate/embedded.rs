@@ -2,7 +2,7 @@
 
 use super::auditor::{self, NodeSaid};
 use super::driver::{Driven, Driver};
-use super::fault::{Fault, Mark, What};
+use super::fault::{Fault, Mark, Struck, What};
 use super::fleet;
 use super::lines::{self, Lines};
 use super::measured::{Counts, Measured};
@@ -12,6 +12,7 @@ use super::progress::{self, Standing};
 use super::record::{self, Record};
 use super::report::{Parts as ReportParts, Report};
 use super::resources::{Resources, bytes_under};
+use super::scrape::{self, Scrape};
 use super::target::Target;
 use crate::audit::RailSource;
 use crate::client;
@@ -68,7 +69,7 @@ pub(crate) enum Error {
     Folder(std::io::Error),
     /// The node's metrics.
     #[error("the node's metrics: {0}")]
-    Metrics(String),
+    Metrics(#[from] scrape::Error),
     /// No such program, or it has no task for what is handed in.
     #[error(transparent)]
     Program(#[from] lines::Error),
@@ -163,6 +164,9 @@ pub(crate) async fn run(
     let downs = downs(faults)?;
     let Place { config, own, data_dir, .. } = *place;
     let rail = place.rail.or(config.rail_url());
+    if rail.is_some() && !downs.is_empty() {
+        return Err(fleet::Error::NotThere { what: "rail-down" }.into());
+    }
     Record::refuse(data_dir)?;
     let programs = definitions::load_programs(config.programs_dir())?;
     let lines = Lines::new(&plan, &programs)?;
@@ -180,31 +184,31 @@ pub(crate) async fn run(
     let (before, measured) = (glance(&running.node), Measured::new(&record.plan)?);
     let target = Target::Embedded(service);
     let driver = Arc::new(Driver::new(record.plan.clone(), target, lines, measured));
-    let struck = Struck::Http(running.rail().to_owned());
+    let struck = StruckRail::Http(running.rail().to_owned());
     let (over, ended) = watch::channel(false);
     let struck = tokio::spawn(strike(struck, downs, ended));
     let driven = drive(&driver, &running, before, &mut interrupts).await;
     over.send_replace(true);
-    let faults = struck.await.map_err(Error::Task)??;
+    let faults = struck.await.map_err(Error::Task)?;
     let drove = driver.now_us();
     record.counts = driver.measured().counts.clone();
     record.driven = Some(driven.clone());
     record.write(data_dir)?;
-    rest(config, &driver, &running, before, &mut interrupts).await?;
+    let mut told = Told { once: driven.interrupted };
+    let resting = rest(config, &driver, &running, before);
+    told.unless(&mut interrupts, Ends::This, resting).await?.transpose()?;
     let rested = driver.now_us();
-    let (counted, resources) = (counted(&running.node)?, Resources::now());
-    let said = NodeSaid { before, after: glance(&running.node), counted };
+    let (counted, resources) = (Scrape::of(&running.node.engine().metrics)?, Resources::now());
+    let stages = counted.stages();
+    let said = NodeSaid { before, after: Some(glance(&running.node)), counted };
     if !running.stop(Duration::from_millis(config.node.stop_deadline_ms)).await? {
         say("the node did not end in order");
     }
     say("the auditor reads everything");
     let sources = auditor::sources(&opened, rail.map(at));
     let audited = Box::pin(auditor::audit(&sources, &record, Some(said)));
-    let (audited, times) = tokio::select! {
-        biased;
-        () = interrupts.next() => return Err(Error::Interrupted),
-        audited = audited => audited?,
-    };
+    let audited = told.unless(&mut interrupts, Ends::Nothing, audited).await?;
+    let (audited, times) = audited.ok_or(Error::Interrupted)??;
     let folder = data_dir.to_owned();
     let bytes = tokio::task::spawn_blocking(move || bytes_under(&folder)).await;
     let parts = ReportParts {
@@ -212,10 +216,13 @@ pub(crate) async fn run(
         driven: &driven,
         seconds: (drove as f64 / 1e6, rested as f64 / 1e6),
         resources,
+        started: None,
         disk_bytes: bytes.map_err(Error::Task)?.map_err(Error::Folder)?,
         audited,
         times: &times,
+        stages,
         faults,
+        config: Some(config),
         virtual_time: None,
     };
     let mut measured = driver.measured();
@@ -236,7 +243,7 @@ pub(super) fn downs(faults: &[Fault]) -> Result<Vec<(Duration, Duration)>, fleet
 
 /// The rail that faults strike.
 #[derive(Debug)]
-pub(super) enum Struck {
+pub(super) enum StruckRail {
     /// A sandbox rail at an address.
     Http(String),
     /// A rail in memory.
@@ -245,26 +252,80 @@ pub(super) enum Struck {
 
 /// Takes the rail away whenever that is due before the end.
 pub(super) async fn strike(
-    rail: Struck,
+    rail: StruckRail,
     downs: Vec<(Duration, Duration)>,
     mut ended: watch::Receiver<bool>,
-) -> Result<Vec<Mark>, fleet::Error> {
+) -> Struck {
     let start = Instant::now();
-    let mut marks = Vec::new();
+    let mut struck = Struck::default();
     for (at, away) in downs {
         tokio::select! {
             biased;
-            _ = ended.wait_for(|ended| *ended) => break,
+            _ = ended.wait_for(|ended| *ended) => {
+                struck.missed.push(Fault { at, what: What::RailDown(away) }.to_string());
+                continue;
+            }
             () = sleep_until(start + at) => {}
         }
-        match &rail {
-            Struck::Http(url) => fleet::rail_down(url, away).await?,
-            Struck::Model(rail) => rail.port().down_for(away),
-        }
-        let what = format!("rail down for {} s", away.as_secs_f64());
-        marks.push(Mark { at_s: start.elapsed().as_secs_f64(), what });
+        let told = match &rail {
+            StruckRail::Http(url) => fleet::rail_down(url, away).await,
+            StruckRail::Model(rail) => {
+                rail.port().down_for(away);
+                Ok(())
+            }
+        };
+        let what = match told {
+            Ok(()) => format!("rail down for {} s", away.as_secs_f64()),
+            Err(error) => format!("the rail was not taken down: {error}"),
+        };
+        struck.marks.push(Mark { at_s: start.elapsed().as_secs_f64(), what });
     }
-    Ok(marks)
+    struck
+}
+
+/// What an interrupt ends that is none to end the simulation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ends {
+    /// What is waited for: the auditor follows.
+    This,
+    /// Nothing: it is the auditor who works.
+    Nothing,
+}
+
+/// Whether a simulation was interrupted: the second time ends it without a verdict.
+#[derive(Debug)]
+pub(super) struct Told {
+    pub(super) once: bool,
+}
+
+impl Told {
+    /// Waits for something; none if the first interrupt ended the wait.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`] at the second interrupt.
+    pub(super) async fn unless<T>(
+        &mut self,
+        interrupts: &mut Interrupts,
+        ends: Ends,
+        work: impl Future<Output = T>,
+    ) -> Result<Option<T>, Error> {
+        let mut work = std::pin::pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut work => return Ok(Some(done)),
+                () = interrupts.next() => {
+                    if std::mem::replace(&mut self.once, true) {
+                        return Err(Error::Interrupted);
+                    }
+                    say("interrupted: the auditor has the last word; once more ends without it");
+                    if ends == Ends::This {
+                        return Ok(None);
+                    }
+                }
+            }
+        }
+    }
 }
 
 /// Asks the auditor again.
@@ -345,14 +406,12 @@ async fn rest(
     driver: &Arc<Driver>,
     running: &Running,
     before: (u64, u64),
-    interrupts: &mut Interrupts,
 ) -> Result<(), Error> {
     tokio::select! {
         biased;
         rested = running.node.rest(config.node.rest_patience_ms) => {
             Ok(rested.map_err(embedded_node::Error::Fatal)?)
         }
-        () = interrupts.next() => Err(Error::Interrupted),
         () = progress::show(driver, || standing(&running.node, before)) => Ok(()),
     }
 }
@@ -360,21 +419,4 @@ async fn rest(
 pub(super) fn standing(node: &Node, before: (u64, u64)) -> Option<Standing> {
     let (settled, refused) = glance(node);
     Some(Standing { settled: settled - before.0, refused: refused - before.1 })
-}
-
-/// What the node's metrics counted: settled, and rejected or withdrawn.
-pub(super) fn counted(node: &Node) -> Result<(u64, u64), Error> {
-    let rendered = node.engine().metrics.render();
-    let text = rendered.map_err(|error| Error::Metrics(error.to_string()))?;
-    let mut counted = (0, 0);
-    for line in text.lines().filter(|line| line.starts_with("gristmill_journeys_finished_total{")) {
-        let value = line.rsplit(' ').next().and_then(|value| value.parse::<u64>().ok());
-        let value = value.ok_or_else(|| Error::Metrics(format!("no number in {line}")))?;
-        if line.contains("outcome=\"settled\"") {
-            counted.0 += value;
-        } else {
-            counted.1 += value;
-        }
-    }
-    Ok(counted)
 }

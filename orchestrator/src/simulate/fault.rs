@@ -1,6 +1,7 @@
 //! What goes wrong on a schedule, to processes that the simulation started itself.
 
 use serde::Serialize;
+use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -34,6 +35,35 @@ pub struct Mark {
     pub at_s: f64,
     /// What.
     pub what: String,
+}
+
+/// What came of the faults that were asked for.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Struck {
+    /// What went wrong.
+    pub marks: Vec<Mark>,
+    /// Those whose moment did not come before the end.
+    pub missed: Vec<String>,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, away) = match self.what {
+            What::KillNode => ("kill-node", None),
+            What::RailDown(away) => ("rail-down", Some(away)),
+            What::StopRedis(away) => ("stop-redis", Some(away)),
+        };
+        let away = away.map(|away| format!("={}", length(away))).unwrap_or_default();
+        write!(f, "{name}{away}@{}", length(self.at))
+    }
+}
+
+/// A length of time as the command line takes it.
+fn length(time: Duration) -> String {
+    match time.subsec_millis() {
+        0 => format!("{}s", time.as_secs()),
+        _ => format!("{}ms", time.as_millis()),
+    }
 }
 
 /// What is wrong with a fault.
@@ -81,6 +111,9 @@ mod tests {
         assert_eq!("kill-node@30s".parse(), fault(seconds(30), What::KillNode));
         assert_eq!("rail-down=10s@1m".parse(), fault(seconds(60), What::RailDown(seconds(10))));
         assert_eq!("stop-redis@2s".parse(), fault(seconds(2), What::StopRedis(AWAY)));
+        for text in ["kill-node@30s", "rail-down=10s@60s", "stop-redis=500ms@1500ms"] {
+            assert_eq!(text.parse::<Fault>().unwrap().to_string(), text);
+        }
         for wrong in ["", "kill-node", "kill-node=1s@2s", "kill@1s", "rail-down=x@1s", "@1s"] {
             assert!(wrong.parse::<Fault>().is_err(), "{wrong}");
         }

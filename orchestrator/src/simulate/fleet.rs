@@ -3,6 +3,7 @@
 
 use super::fault::What;
 use super::limits::START_PATIENCE;
+use super::resources::Resources;
 use crate::cli::SharedStore;
 use crate::client::{self, Call, Client};
 use crate::redis_store::Durability;
@@ -69,6 +70,21 @@ pub struct Setup<'a> {
     pub programs: Option<&'a Path>,
 }
 
+impl Setup<'_> {
+    /// Whether a fault is of a process that will run.
+    ///
+    /// # Errors
+    /// [`Error::NotThere`].
+    pub fn has(&self, what: What) -> Result<(), Error> {
+        match what {
+            What::StopRedis(_) if self.redis.is_none() => {
+                Err(Error::NotThere { what: "stop-redis" })
+            }
+            What::KillNode | What::RailDown(_) | What::StopRedis(_) => Ok(()),
+        }
+    }
+}
+
 /// A process that said where it listens.
 struct Listening {
     child: Child,
@@ -94,6 +110,8 @@ pub(crate) struct Fleet {
     rail: Listening,
     nodes: Vec<Listening>,
     killed: usize,
+    /// What killed processes had used.
+    gone: Resources,
 }
 
 #[derive(Deserialize)]
@@ -239,6 +257,7 @@ impl Fleet {
             rail,
             nodes: Vec::new(),
             killed: 0,
+            gone: Resources::default(),
         };
         for node in 0..setup.nodes {
             fleet.keys(node)?;
@@ -285,16 +304,6 @@ impl Fleet {
         self.redis.as_ref().map(|redis| redis.port)
     }
 
-    /// Whether a fault is of a process that runs.
-    pub(crate) fn has(&self, what: What) -> Result<(), Error> {
-        match what {
-            What::StopRedis(_) if self.redis.is_none() => {
-                Err(Error::NotThere { what: "stop-redis" })
-            }
-            What::KillNode | What::RailDown(_) | What::StopRedis(_) => Ok(()),
-        }
-    }
-
     /// Lets something go wrong, and mends it; what happened, for the report.
     pub(crate) async fn strike(&mut self, what: What) -> Result<String, Error> {
         match what {
@@ -302,6 +311,7 @@ impl Fleet {
                 let node = self.killed % self.nodes.len();
                 self.killed += 1;
                 let listen = self.nodes[node].url.replace("http://", "");
+                self.gone.add(used(&self.nodes[node].child));
                 let killed = self.nodes[node].child.kill().await;
                 killed.map_err(at(&node_dir(&self.data_dir, node)))?;
                 self.nodes[node] = self.node(node, &listen).await?;
@@ -313,6 +323,7 @@ impl Fleet {
             }
             What::StopRedis(away) => {
                 let redis = self.redis.as_mut().ok_or(Error::NotThere { what: "stop-redis" })?;
+                self.gone.add(used(&redis.child));
                 redis.child.kill().await.map_err(at(&redis.folder))?;
                 sleep(away).await;
                 redis.child = Redis::spawn(&redis.folder, redis.port, redis.appendfsync)?;
@@ -320,6 +331,15 @@ impl Fleet {
                 Ok(format!("Redis away for {} s", away.as_secs_f64()))
             }
         }
+    }
+
+    /// What nodes, rail and server have used since they started, those that were killed included.
+    pub(crate) fn used(&self) -> Resources {
+        let nodes = self.nodes.iter().chain([&self.rail]).map(|process| &process.child);
+        let server = self.redis.iter().map(|redis| &redis.child);
+        let mut all = self.gone;
+        nodes.chain(server).for_each(|child| all.add(used(child)));
+        all
     }
 
     /// Ends the nodes in order; the server and the rail stay for the auditor. False if one was late.
@@ -333,6 +353,11 @@ impl Fleet {
         self.nodes.clear();
         in_order
     }
+}
+
+/// What a process has used; nothing of one that is gone.
+fn used(child: &Child) -> Resources {
+    child.id().map(Resources::of).unwrap_or_default()
 }
 
 /// A server for the store of a simulation that has ended; its port.

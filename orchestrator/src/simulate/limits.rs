@@ -47,6 +47,12 @@ pub const PUBLISH_PATIENCE: Duration = Duration::from_secs(60);
 pub const START_PATIENCE: Duration = Duration::from_secs(60);
 /// Nodes that a simulation starts at the most.
 pub const NODES_MAX: u64 = 64;
+/// Between two looks at how far nodes behind addresses are.
+pub const WATCH_EVERY: Duration = Duration::from_secs(1);
+/// How long one look may take.
+pub const WATCH_PATIENCE: Duration = Duration::from_secs(2);
+/// What 99 of 100 answers may take at the most, in milliseconds: an hour.
+pub const SLO_MS_MAX: u64 = 3_600_000;
 /// Ids asked for in one call of the store.
 pub const IDS_PAGE: usize = 4_096;
 /// Bytes of the longest file that says what was simulated.

@@ -58,14 +58,18 @@ pub struct Interval {
     pub intended: u64,
     /// Lines that were answered for good in it.
     pub answered: u64,
+    /// Contributions that became durable in it.
+    pub submitted: u64,
     /// Answers in it that said to come again later.
     pub refused: u64,
     /// Latency of the lines answered in it.
     pub latency: Percentiles,
     /// How late the schedule was at its end, in milliseconds.
     pub late_ms: u64,
-    /// Journeys under way in the node at its end.
+    /// Contributions under way at its end: durable and not at their end.
     pub under_way: u64,
+    /// How long ago the oldest of them became durable, if they end in their order, in milliseconds.
+    pub backlog_ms: u64,
     /// Memory that this process used at its end, in KiB.
     pub memory_kib: u64,
 }
@@ -104,6 +108,8 @@ pub struct Measured {
     intervals: Vec<Interval>,
     /// The latency of the interval under way.
     current: (usize, Histogram<u64>),
+    /// The interval in which the oldest contribution under way came, and how many came before it.
+    oldest: (usize, u64),
 }
 
 impl Measured {
@@ -115,7 +121,8 @@ impl Measured {
         let seconds = (plan.expected_seconds() / INTERVALS as f64).ceil().max(1.0);
         let (latency, current) = (histogram()?, (0, histogram()?));
         let interval_ms = seconds as u64 * 1000;
-        Ok(Self { counts: Counts::default(), latency, interval_ms, intervals: Vec::new(), current })
+        let (counts, intervals) = (Counts::default(), Vec::new());
+        Ok(Self { counts, latency, interval_ms, intervals, current, oldest: (0, 0) })
     }
 
     /// How long an interval is, in milliseconds.
@@ -143,6 +150,13 @@ impl Measured {
     pub fn answered(&mut self, intended_us: u64, now_us: u64) {
         let place = self.waited(intended_us, now_us);
         self.intervals[place].answered += 1;
+    }
+
+    /// A contribution became durable.
+    pub fn submitted(&mut self, now_us: u64) {
+        let place = self.place(now_us);
+        self.intervals[place].submitted += 1;
+        self.counts.submitted += 1;
     }
 
     /// A line was given up. It waited as long as it did: leaving it out would make a node that answers
@@ -175,12 +189,33 @@ impl Measured {
         }
     }
 
-    /// How it stands at this moment.
-    pub fn stands(&mut self, now_us: u64, late_ms: u64, under_way: u64, memory_kib: u64) {
+    /// How it stands at this moment; `finished`: contributions at their end, where that is known.
+    pub fn stands(&mut self, now_us: u64, late_ms: u64, finished: Option<u64>, memory_kib: u64) {
         let place = self.place(now_us);
+        let under_way =
+            finished.map_or(0, |finished| self.counts.submitted.saturating_sub(finished));
+        let backlog_ms = finished.map_or(0, |finished| self.backlog_ms(finished, now_us));
         let interval = &mut self.intervals[place];
-        (interval.late_ms, interval.under_way) = (late_ms, under_way);
-        interval.memory_kib = memory_kib;
+        (interval.late_ms, interval.memory_kib) = (late_ms, memory_kib);
+        (interval.under_way, interval.backlog_ms) = (under_way, backlog_ms);
+    }
+
+    /// How long ago the contribution came that is next to end, if they end in the order in which they
+    /// came: the time between the curve of those that came and the curve of those that ended.
+    fn backlog_ms(&mut self, finished: u64, now_us: u64) -> u64 {
+        if finished >= self.counts.submitted {
+            return 0;
+        }
+        let came = |place: usize| self.intervals.get(place).map(|interval| interval.submitted);
+        while let Some(came) = came(self.oldest.0).filter(|came| self.oldest.1 + came <= finished) {
+            self.oldest = (self.oldest.0 + 1, self.oldest.1 + came);
+        }
+        let Some(came) = came(self.oldest.0) else { return 0 };
+        let (began, now) = ((self.oldest.0 as u64 * self.interval_ms) as f64, now_us as f64 / 1e3);
+        // Those of one interval came evenly.
+        let part = finished.saturating_sub(self.oldest.1) as f64 / came.max(1) as f64;
+        let lasted = (now - began).clamp(0.0, self.interval_ms as f64);
+        (now - began - part * lasted).max(0.0) as u64
     }
 
     fn close(&mut self) {
@@ -217,7 +252,7 @@ mod tests {
         measured.answered(100_000, 150_000);
         measured.answered(200_000, 2_200_000);
         measured.refused("inbox_full", 1_500_000);
-        measured.stands(2_300_000, 7, 8, 9);
+        measured.stands(2_300_000, 7, None, 9);
         let max = measured.latency.max();
         assert!((1_999_000..2_003_000).contains(&max), "{max}");
         let intervals = measured.intervals();
@@ -225,7 +260,27 @@ mod tests {
             intervals.iter().map(|one| (one.intended, one.answered, one.refused)).collect();
         assert_eq!(seen, [(2, 1, 0), (0, 0, 1), (0, 1, 0)]);
         assert_eq!((intervals[0].latency.count, intervals[2].latency.count), (1, 1));
-        assert_eq!((intervals[2].late_ms, intervals[2].under_way), (7, 8));
+        assert_eq!((intervals[2].late_ms, intervals[2].memory_kib), (7, 9));
+    }
+
+    #[test]
+    fn a_backlog_is_as_old_as_the_contribution_that_is_next_to_end() {
+        let mut measured = Measured::new(&plan(10, 1.0)).unwrap();
+        for second in 0..10 {
+            (0..10).for_each(|_| measured.submitted(second * 1_000_000));
+        }
+        let mut at = |now_us, finished| {
+            measured.stands(now_us, 0, finished, 0);
+            let interval = measured.intervals()[(now_us / 1_000_000) as usize];
+            (interval.under_way, interval.backlog_ms)
+        };
+        assert_eq!(at(9_500_000, Some(0)), (100, 9_500));
+        assert_eq!(at(9_500_000, Some(45)), (55, 5_000));
+        assert_eq!(at(9_500_000, Some(95)), (5, 250));
+        // Counters that begin anew do not make it older than what is known.
+        assert_eq!(at(9_500_000, Some(7)), (93, 500));
+        assert_eq!(at(9_900_000, Some(100)), (0, 0));
+        assert_eq!(at(9_900_000, None), (0, 0));
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! A simulation against nodes that it starts itself, over HTTP, with faults on a schedule. At its end
 //! the nodes are stopped and the auditor reads everything that they left.
 
-use super::auditor::{self, Audited};
+use super::auditor::{self, Audited, NodeSaid};
 use super::driver::{Driven, Driver};
-use super::embedded::{Error, Place};
-use super::fault::{Fault, Mark};
-use super::fleet::{self, Fleet, Kept, Setup, node_dir, rail_dir, redis_dir, store_of};
+use super::embedded::{Ends, Error, Place, Told};
+use super::fault::{Fault, Mark, Struck};
+use super::fleet::{Fleet, Kept, Setup, node_dir, rail_dir, redis_dir, store_of};
 use super::lines::Lines;
 use super::measured::{Counts, Measured};
 use super::plan::Plan;
@@ -14,7 +14,9 @@ use super::record::Record;
 use super::remote;
 use super::report::{Parts, Report};
 use super::resources::{Resources, bytes_under};
+use super::scrape::Scrape;
 use super::target::Target;
+use super::watch::Watch;
 use crate::audit::RailSource;
 use crate::cli::SharedStore;
 use crate::client::Client;
@@ -64,10 +66,10 @@ pub(crate) async fn run(
     let mut interrupts = Interrupts::listen()?;
     let Nodes { count, redis, config: file, programs, faults } = *nodes;
     let setup = Setup { data_dir, nodes: count, redis, config: file, programs };
-    let mut fleet = Fleet::start(&setup).await?;
     for fault in faults {
-        fleet.has(fault.what)?;
+        setup.has(fault.what)?;
     }
+    let mut fleet = Fleet::start(&setup).await?;
     let urls = fleet.urls();
     let clients: Vec<Client> =
         urls.iter().map(|url| Client::new(url, None)).collect::<Result<_, _>>()?;
@@ -78,18 +80,22 @@ pub(crate) async fn run(
     let measured = Measured::new(&record.plan)?;
     let target = Target::Http(clients.clone());
     let driver = Arc::new(Driver::new(record.plan.clone(), target, lines, measured));
-    let (driven, marks) = drive(&driver, &mut fleet, faults, &mut interrupts).await?;
+    let watch = Watch::begin(&clients).await;
+    let (driven, struck) = drive(&driver, &watch, &mut fleet, faults, &mut interrupts).await;
+    drop(watch);
     let drove = driver.now_us();
     record.counts = driver.measured().counts.clone();
     record.driven = Some(driven.clone());
     record.write(data_dir)?;
     say("waiting until the nodes are at rest");
-    tokio::select! {
-        biased;
-        () = interrupts.next() => return Err(Error::Interrupted),
-        rested = remote::rest(&clients[0]) => rested?,
-    }
-    let (rested, resources) = (driver.now_us(), Resources::now());
+    let mut told = Told { once: driven.interrupted };
+    told.unless(&mut interrupts, Ends::This, remote::rest(&clients[0])).await?.transpose()?;
+    let (rested, resources, started) = (driver.now_us(), Resources::now(), fleet.used());
+    let counted = Scrape::of_nodes(&clients).await?;
+    let stages = counted.stages();
+    // What went wrong may have ended a node that had counted, or lost a store's answer.
+    let whole = struck.marks.is_empty();
+    let said = whole.then(|| NodeSaid { counted, ..NodeSaid::default() });
     if !fleet.stop_nodes(Duration::from_millis(config.node.stop_deadline_ms)).await {
         say("a node did not end in order");
     }
@@ -99,12 +105,9 @@ pub(crate) async fn run(
     let opened = open(config, data_dir, store).await?;
     let rail = RailSource::Url(fleet.rail().to_owned());
     let sources = auditor::sources(&opened, Some(rail));
-    let audited = Box::pin(auditor::audit(&sources, &record, None));
-    let (audited, times) = tokio::select! {
-        biased;
-        () = interrupts.next() => return Err(Error::Interrupted),
-        audited = audited => audited?,
-    };
+    let audited = Box::pin(auditor::audit(&sources, &record, said));
+    let audited = told.unless(&mut interrupts, Ends::Nothing, audited).await?;
+    let (audited, times) = audited.ok_or(Error::Interrupted)??;
     let folder = data_dir.to_owned();
     let bytes = tokio::task::spawn_blocking(move || bytes_under(&folder)).await;
     let stored = redis.map_or("an embedded store".to_owned(), |level| format!("Redis, {level:?}"));
@@ -113,10 +116,13 @@ pub(crate) async fn run(
         driven: &driven,
         seconds: (drove as f64 / 1e6, rested as f64 / 1e6),
         resources,
+        started: Some(started),
         disk_bytes: bytes.map_err(Error::Task)?.map_err(Error::Folder)?,
         audited,
         times: &times,
-        faults: marks,
+        stages,
+        faults: struck,
+        config: Some(config),
         virtual_time: None,
     };
     let mut measured = driver.measured();
@@ -159,14 +165,15 @@ pub(crate) async fn again(place: &Place<'_>, record: &Record) -> Result<Option<A
 /// Drives until the end, or until the first interrupt, while things go wrong.
 async fn drive(
     driver: &Arc<Driver>,
+    watch: &Watch,
     fleet: &mut Fleet,
     faults: &[Fault],
     interrupts: &mut Interrupts,
-) -> Result<(Driven, Vec<Mark>), Error> {
+) -> (Driven, Struck) {
     let (stop, stopped) = watch::channel(false);
     let (over, ended) = watch::channel(false);
     let mut driving = Box::pin(driver.drive(stopped));
-    let mut shown = Box::pin(progress::show(driver, || None));
+    let mut shown = Box::pin(progress::show(driver, || watch.standing()));
     let mut striking = Box::pin(strike(fleet, faults, ended));
     let mut struck = None;
     let driven = loop {
@@ -177,38 +184,40 @@ async fn drive(
                 say("interrupted: nothing more is handed in, the auditor follows");
                 stop.send_replace(true);
             }
-            marks = &mut striking, if struck.is_none() => struck = Some(marks),
+            done = &mut striking, if struck.is_none() => struck = Some(done),
             () = &mut shown => {}
         }
     };
     over.send_replace(true);
-    let marks = match struck {
-        Some(marks) => marks,
+    let struck = match struck {
+        Some(struck) => struck,
         None => striking.await,
     };
-    Ok((driven, marks?))
+    (driven, struck)
 }
 
 /// Lets everything go wrong that is due before the end.
-async fn strike(
-    fleet: &mut Fleet,
-    faults: &[Fault],
-    mut ended: watch::Receiver<bool>,
-) -> Result<Vec<Mark>, fleet::Error> {
+async fn strike(fleet: &mut Fleet, faults: &[Fault], mut ended: watch::Receiver<bool>) -> Struck {
     let start = Instant::now();
     let mut due = faults.to_vec();
     due.sort_by_key(|fault| fault.at);
-    let mut marks = Vec::new();
+    let mut struck = Struck::default();
     for fault in due {
         tokio::select! {
             biased;
-            _ = ended.wait_for(|ended| *ended) => break,
+            _ = ended.wait_for(|ended| *ended) => {
+                struck.missed.push(fault.to_string());
+                continue;
+            }
             () = sleep_until(start + fault.at) => {}
         }
         let at_s = start.elapsed().as_secs_f64();
-        let what = fleet.strike(fault.what).await?;
+        let what = match fleet.strike(fault.what).await {
+            Ok(what) => what,
+            Err(error) => format!("{fault} was not done, or not mended: {error}"),
+        };
         say(&format!("after {at_s:.1} s: {what}"));
-        marks.push(Mark { at_s, what });
+        struck.marks.push(Mark { at_s, what });
     }
-    Ok(marks)
+    struck
 }

@@ -5,6 +5,7 @@ use super::chart::{Chart, Line, escaped, number, put};
 use super::fault::Mark;
 use super::measured::{Interval, Percentiles};
 use super::report::{Breakpoint, Curve, Report};
+use super::scrape::{Spread, StageTimes};
 
 const STYLE: &str = "\
 :root{color-scheme:light dark;--fg:#1b1b1f;--bg:#fff;--soft:#666;--grid:#ddd;--a:#0b62c4;--b:#d1690a;\
@@ -42,6 +43,7 @@ pub fn page(report: &Report) -> String {
     verdict(&mut out, report);
     figures(&mut out, report);
     latency(&mut out, report);
+    stages(&mut out, report);
     for chart in charts(report) {
         out.push_str(&chart.figure());
     }
@@ -96,7 +98,7 @@ fn figures(out: &mut String, report: &Report) {
     let reached = counts.submitted as f64 / report.drove_seconds.max(0.001);
     out.push_str("<h2>Figures</h2>\n<table>\n");
     row(out, "contributions submitted", &counts.submitted.to_string());
-    row(out, "intended, a second", &number(report.plan.rate));
+    row(out, "intended, a second", &number(report.intended_rate));
     row(out, "reached, a second", &number(reached));
     if let Some(Breakpoint { at_s, bore }) = report.breakpoint {
         let told = format!("{} after {at_s:.0} s", number(bore));
@@ -112,7 +114,7 @@ fn figures(out: &mut String, report: &Report) {
     row(out, "repeats recognised, second bodies refused", &second);
     row(out, "poison refused", &counts.poison.to_string());
     if report.disk_bytes > 0 {
-        let cpu = report.resources.cpu_ms as f64 / settled as f64;
+        let cpu = report.cpu_ms() as f64 / settled as f64;
         row(out, "CPU a settled contribution, ms", &format!("{cpu:.3}"));
         let bytes = report.disk_bytes / settled;
         row(out, "bytes on disk a settled contribution", &bytes.to_string());
@@ -122,8 +124,17 @@ fn figures(out: &mut String, report: &Report) {
         "most memory of this process, MiB",
         &(report.resources.memory_peak_kib / 1024).to_string(),
     );
+    if let Some(started) = report.started {
+        let most = (started.memory_peak_kib / 1024).to_string();
+        row(out, "most memory of what it started, each, summed, MiB", &most);
+        let cpu = format!("{}, {}", report.resources.cpu_ms, started.cpu_ms);
+        row(out, "CPU of this process, of what it started, ms", &cpu);
+    }
     for Mark { at_s, what } in &report.faults {
         row(out, "made to go wrong", &format!("{what}, after {at_s:.1} s"));
+    }
+    for fault in &report.faults_missed {
+        row(out, "was to go wrong, and was over before", fault);
     }
     row(out, "target", &report.target);
     let memory = host.memory_kib >> 20;
@@ -160,6 +171,28 @@ fn latency(out: &mut String, report: &Report) {
         put(out, format_args!("<tr><td>{name}</td>{cells}<td>{count}</td></tr>\n"));
     }
     out.push_str("</table>\n");
+}
+
+/// How long each stage took, by the nodes' own metrics.
+fn stages(out: &mut String, report: &Report) {
+    if report.stages.is_empty() {
+        return;
+    }
+    out.push_str(
+        "<h2>Stages, ms</h2>\n<table><tr><th></th><th>attempts</th><th>mean</th><th>p50</th>\
+         <th>p99</th><th>queued p50</th><th>queued p99</th></tr>\n",
+    );
+    for StageTimes { stage, run, wait } in &report.stages {
+        let Spread { count, mean_ms, p50_ms, p99_ms } = run;
+        let cells = [*mean_ms, *p50_ms, *p99_ms, wait.p50_ms, wait.p99_ms];
+        let cells = cells.map(|ms| format!("<td>{ms:.2}</td>")).concat();
+        let stage = escaped(stage);
+        put(out, format_args!("<tr><td>{stage}</td><td>{count}</td>{cells}</tr>\n"));
+    }
+    out.push_str(
+        "</table>\n<p class=\"soft\">By the nodes' histograms: percentiles are read between their \
+         bounds.</p>\n",
+    );
 }
 
 fn ms(us: u64) -> f64 {
@@ -221,10 +254,12 @@ fn charts(report: &Report) -> Vec<Chart> {
             vec![line("late", &|one| one.late_ms as f64)],
         ),
     ];
-    // Over HTTP nobody knows while it runs.
+    // Nodes behind an address need not show it.
     if report.intervals.iter().any(|one| one.under_way > 0) {
         let lines = vec![line("under way", &|one| one.under_way as f64)];
-        charts.push(over("Journeys under way", "contributions", false, lines));
+        charts.push(over("Contributions under way", "contributions", false, lines));
+        let lines = vec![line("the oldest under way", &|one| one.backlog_ms as f64)];
+        charts.push(over("Age of the backlog", "ms", false, lines));
     }
     let mut memory = line("in use", &|one| one.memory_kib as f64 / 1024.0);
     // Answers may come after the last look at the process.
@@ -271,4 +306,9 @@ fn settings(out: &mut String, report: &Report) {
     let plan = serde_json::to_string_pretty(&report.plan).expect("a plan has string keys");
     let plan = escaped(&plan);
     put(out, format_args!("<h2>Seed and configuration</h2>\n<pre>{plan}</pre>\n"));
+    if let Some(config) = &report.config {
+        let config = serde_json::to_string_pretty(config).expect("its tables have string keys");
+        let config = escaped(&config);
+        put(out, format_args!("<h2>Configuration of the nodes</h2>\n<pre>{config}</pre>\n"));
+    }
 }

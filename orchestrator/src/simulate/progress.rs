@@ -63,11 +63,11 @@ fn sample(driver: &Driver, standing: Option<Standing>) -> String {
     let (now, late) = (driver.now_us(), driver.late_ms());
     let memory = Resources::now().memory_kib;
     let mut measured = driver.measured();
-    let submitted = measured.counts.submitted;
     let finished = standing.map(|standing| standing.settled + standing.refused);
-    let under_way = finished.map_or(0, |finished| submitted.saturating_sub(finished));
-    measured.stands(now, late, under_way, memory);
+    measured.stands(now, late, finished, memory);
     let (lately, counts) = (measured.lately(), &measured.counts);
+    let submitted = counts.submitted;
+    let under_way = finished.map_or(0, |finished| submitted.saturating_sub(finished));
     let told = standing.map_or_else(String::new, |standing| {
         let Standing { settled, refused } = standing;
         format!(" · settled {settled} · refused {refused} · under way {under_way}")

@@ -1,7 +1,8 @@
 //! A simulation against a node that runs, over HTTP.
 
 use super::driver::Driver;
-use super::embedded::Error;
+use super::embedded::{Ends, Error, Told};
+use super::fault::Struck;
 use super::limits::{LISTED, REST_LOOK, REST_PATIENCE};
 use super::lines::Lines;
 use super::measured::Measured;
@@ -11,7 +12,9 @@ use super::remote_audit;
 use super::report::{Parts, Report};
 use super::resources::Resources;
 use super::scan::Times;
+use super::scrape::Scrape;
 use super::target::Target;
+use super::watch::Watch;
 use crate::client::{self, Client};
 use crate::definitions;
 use crate::interrupts::Interrupts;
@@ -44,7 +47,8 @@ pub(crate) async fn run(
     let driver = Arc::new(Driver::new(plan.clone(), target, lines, measured));
     let (stop, stopped) = watch::channel(false);
     let mut driving = Box::pin(driver.drive(stopped));
-    let mut shown = Box::pin(progress::show(&driver, || None));
+    let watch = Watch::begin(clients).await;
+    let mut shown = Box::pin(progress::show(&driver, || watch.standing()));
     let driven = loop {
         tokio::select! {
             biased;
@@ -57,29 +61,36 @@ pub(crate) async fn run(
         }
     };
     drop((driving, shown));
+    drop(watch);
     let drove = driver.now_us();
     say("waiting until the node is at rest");
     let counts = driver.measured().counts.clone();
-    let audited = async {
-        rest(client).await?;
-        let rested = driver.now_us();
-        let audited = remote_audit::audit(client, &vkey, &plan, &driven, &counts).await?;
-        Ok::<_, Error>((rested, audited))
+    let mut told = Told { once: driven.interrupted };
+    told.unless(&mut interrupts, Ends::This, rest(client)).await?.transpose()?;
+    let rested = driver.now_us();
+    // A key that may hand in and list need not be one that may watch.
+    let stages = match Scrape::of_nodes(clients).await {
+        Ok(scrape) => scrape.stages(),
+        Err(error) => {
+            say(&format!("how long stages took is not shown: {error}"));
+            Vec::new()
+        }
     };
-    let (rested, audited) = tokio::select! {
-        biased;
-        () = interrupts.next() => return Err(Error::Interrupted),
-        audited = Box::pin(audited) => audited?,
-    };
+    let audited = Box::pin(remote_audit::audit(client, &vkey, &plan, &driven, &counts));
+    let audited = told.unless(&mut interrupts, Ends::Nothing, audited).await?;
+    let audited = audited.ok_or(Error::Interrupted)??;
     let parts = Parts {
         target: client.base().to_owned(),
         driven: &driven,
         seconds: (drove as f64 / 1e6, rested as f64 / 1e6),
         resources: Resources::now(),
+        started: None,
         disk_bytes: 0,
         audited,
         times: &Times::new()?,
-        faults: Vec::new(),
+        stages,
+        faults: Struck::default(),
+        config: None,
         virtual_time: None,
     };
     let mut measured = driver.measured();

@@ -71,6 +71,7 @@ struct Total {
 /// What the listing says.
 struct Listing<'a> {
     plan: &'a Plan,
+    driven: &'a Driven,
     population: Population,
     tally: Tally,
     reasons: BTreeMap<String, u64>,
@@ -97,7 +98,7 @@ pub(crate) async fn audit(
     counts: &Counts,
 ) -> Result<Audited, Error> {
     let began = Instant::now();
-    let listing = list(client, plan).await?;
+    let listing = list(client, plan, driven).await?;
     let Listing { tally, reasons, programs, fingerprint, people, settled, mut breaches, .. } =
         listing;
     breaches.extend(driven.breaches.iter().cloned());
@@ -112,6 +113,7 @@ pub(crate) async fn audit(
     };
     Ok(Audited {
         ok: breaches.is_empty(),
+        cut_off: false,
         submitted: counts.submitted,
         tally,
         reasons,
@@ -138,10 +140,14 @@ async fn each(client: &Client, mut visit: impl FnMut(&Item)) -> Result<(), Error
 
 /// Reads the listing; again, as long as something settled whose entries are on their way into the
 /// log: their indices are known a moment later.
-async fn list<'a>(client: &Client, plan: &'a Plan) -> Result<Listing<'a>, Error> {
+async fn list<'a>(
+    client: &Client,
+    plan: &'a Plan,
+    driven: &'a Driven,
+) -> Result<Listing<'a>, Error> {
     let began = Instant::now();
     loop {
-        let listing = list_once(client, plan).await?;
+        let listing = list_once(client, plan, driven).await?;
         if listing.unsequenced == 0 || began.elapsed() > PUBLISH_PATIENCE {
             return Ok(listing);
         }
@@ -149,9 +155,14 @@ async fn list<'a>(client: &Client, plan: &'a Plan) -> Result<Listing<'a>, Error>
     }
 }
 
-async fn list_once<'a>(client: &Client, plan: &'a Plan) -> Result<Listing<'a>, Error> {
+async fn list_once<'a>(
+    client: &Client,
+    plan: &'a Plan,
+    driven: &'a Driven,
+) -> Result<Listing<'a>, Error> {
     let mut listing = Listing {
         plan,
+        driven,
         population: plan.population(),
         tally: Tally::default(),
         reasons: BTreeMap::new(),
@@ -195,7 +206,8 @@ impl Listing<'_> {
             let copied = carries.of.0 != index || self.population.may_be_copied(nth?);
             odd_media(&carries, copied, &stands)
         };
-        if let Some(sentence) = odd(&who, &stands).or_else(media) {
+        let heard = !self.driven.unheard.contains(&index);
+        if let Some(sentence) = odd(&who, &stands).or_else(media).filter(|_| heard) {
             self.breach("habits", &item.id, sentence);
         }
         if item.state == "settled" {

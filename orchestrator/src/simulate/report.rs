@@ -3,12 +3,14 @@
 use super::auditor::Audited;
 use super::curve::Profile;
 use super::driver::Driven;
-use super::fault::Mark;
+use super::fault::{Mark, Struck};
 use super::host::Host;
 use super::measured::{Counts, Interval, Measured, Percentiles};
 use super::plan::Plan;
 use super::resources::Resources;
 use super::scan::Times;
+use super::scrape::{Spread, StageTimes};
+use crate::config::Config;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
@@ -71,6 +73,8 @@ pub struct Report {
     pub interrupted: bool,
     /// Where a ramp broke: what it reached before.
     pub breakpoint: Option<Breakpoint>,
+    /// Contributions a second that the schedule intends on average, its curve included.
+    pub intended_rate: f64,
     /// Contributions settled a second until the node was at rest.
     pub settled_rate: f64,
     /// What lines came to.
@@ -85,11 +89,19 @@ pub struct Report {
     pub intervals: Vec<Interval>,
     /// What this process used until the node was at rest: with an address, the driver alone.
     pub resources: Resources,
+    /// The same of the processes that the simulation started, all together; none if it started none.
+    pub started: Option<Resources>,
     /// Bytes of the data directory, the public log and the rail's book included; zero with an
     /// address.
     pub disk_bytes: u64,
+    /// How long each stage took, by the nodes' metrics.
+    pub stages: Vec<StageTimes>,
     /// What was made to go wrong.
     pub faults: Vec<Mark>,
+    /// What was to go wrong and did not: its moment did not come before the end.
+    pub faults_missed: Vec<String>,
+    /// The nodes' configuration; none of nodes behind an address.
+    pub config: Option<Config>,
     /// How a run in virtual time went; none of one by the machine's clock.
     pub virtual_time: Option<VirtualTime>,
     /// The auditor's verdict.
@@ -127,14 +139,20 @@ pub struct Breakpoint {
     pub bore: f64,
 }
 
-/// The first interval whose answers were later than the plan allows.
-fn breakpoint(plan: &Plan, measured: &mut Measured) -> Option<Breakpoint> {
+/// The first of two intervals in a row whose answers were later than the plan allows, or where the
+/// schedule came to its end because it was late.
+fn breakpoint(plan: &Plan, broke: bool, measured: &mut Measured) -> Option<Breakpoint> {
+    if plan.profile != Profile::Breakpoint {
+        return None;
+    }
     let interval_ms = measured.interval_ms();
     let slow = |interval: &Interval| {
-        interval.latency.p99 > plan.slo_ms * 1000 || interval.late_ms > plan.slo_ms
+        let slo_us = plan.slo_ms.saturating_mul(1000);
+        interval.latency.p99 > slo_us || interval.late_ms > plan.slo_ms
     };
     let intervals = measured.intervals();
-    let place = intervals.iter().position(slow).filter(|_| plan.profile == Profile::Breakpoint)?;
+    let twice = intervals.windows(2).position(|pair| pair.iter().all(slow));
+    let place = twice.or_else(|| intervals.len().checked_sub(1).filter(|_| broke))?;
     let before = intervals[..place].last().map_or(0, |interval| interval.intended);
     let at_s = place as f64 * interval_ms as f64 / 1000.0;
     Some(Breakpoint { at_s, bore: before as f64 * 1000.0 / interval_ms as f64 })
@@ -151,14 +169,20 @@ pub struct Parts<'a> {
     pub seconds: (f64, f64),
     /// What this process used until the node was at rest.
     pub resources: Resources,
+    /// What the processes that it started used.
+    pub started: Option<Resources>,
     /// Bytes of the data directory.
     pub disk_bytes: u64,
     /// What the auditor says.
     pub audited: Audited,
     /// Where the time went.
     pub times: &'a Times,
+    /// How long each stage took.
+    pub stages: Vec<StageTimes>,
     /// What was made to go wrong.
-    pub faults: Vec<Mark>,
+    pub faults: Struck,
+    /// The nodes' configuration.
+    pub config: Option<&'a Config>,
     /// How a run in virtual time went.
     pub virtual_time: Option<VirtualTime>,
 }
@@ -183,7 +207,8 @@ impl Report {
             rested_seconds: seconds.1,
             events: driven.events,
             interrupted: driven.interrupted,
-            breakpoint: breakpoint(&plan, measured),
+            breakpoint: breakpoint(&plan, driven.broke, measured),
+            intended_rate: plan.rate * plan.curve().mean(),
             settled_rate: audited.tally.settled as f64 / seconds.1.max(0.001),
             counts: measured.counts.clone(),
             latency,
@@ -191,8 +216,12 @@ impl Report {
             interval_ms: measured.interval_ms(),
             intervals: measured.intervals().to_vec(),
             resources,
+            started: parts.started,
             disk_bytes,
-            faults: parts.faults,
+            stages: parts.stages,
+            faults: parts.faults.marks,
+            faults_missed: parts.faults.missed,
+            config: parts.config.cloned(),
             virtual_time: parts.virtual_time,
             audited,
             plan,
@@ -207,11 +236,10 @@ impl Report {
         let refused: u64 = self.counts.refused.values().sum();
         let mut lines = vec![
             format!(
-                "{submitted} contributions of {} contributors in {:.1} s, intended {:.0}/s, \
-                 reached {:.0}/s; settled {:.0}/s until rest",
-                self.plan.contributors,
+                "{submitted} contributions in {:.1} s, intended {:.0}/s, reached {:.0}/s; settled \
+                 {:.0}/s until rest",
                 self.drove_seconds,
-                self.plan.rate,
+                self.intended_rate,
                 *submitted as f64 / self.drove_seconds.max(0.001),
                 self.settled_rate
             ),
@@ -245,6 +273,16 @@ impl Report {
         lines.extend(
             self.faults.iter().map(|Mark { at_s, what }| format!("after {at_s:.1} s: {what}")),
         );
+        let missed = self.faults_missed.iter();
+        lines.extend(missed.map(|fault| format!("{fault} did not come: it was over before")));
+        lines.extend(self.times());
+        lines.extend(self.audited.lines());
+        lines
+    }
+
+    /// How long what took.
+    fn times(&self) -> Vec<String> {
+        let mut lines = Vec::new();
         let Latencies { answered, settled, intake, acceptance, settlement } = &self.latency;
         lines.push(format!(
             "{:<34} {:>9} {:>9} {:>9} {:>9}",
@@ -270,19 +308,71 @@ impl Report {
                 ms(*max)
             ));
         }
-        lines.extend(self.audited.lines());
+        for StageTimes { stage, run, wait } in &self.stages {
+            let Spread { count, mean_ms, p50_ms, p99_ms } = run;
+            lines.push(format!(
+                "stage {stage}: {count} attempts of {mean_ms:.2} ms, p50 {p50_ms:.2}, p99 {p99_ms:.2}; \
+                 queued p50 {:.2}, p99 {:.2}",
+                wait.p50_ms, wait.p99_ms
+            ));
+        }
         lines
     }
-    /// What a settled contribution took of the machine, where that is known.
+
+    /// What a settled contribution took of the machine, where that is known: what the simulation started
+    /// included.
     fn used(&self) -> Option<String> {
         let settled = self.audited.tally.settled.max(1);
+        let memory = match self.started {
+            Some(started) => format!(
+                "memory at most {} MiB, of what it started {} MiB",
+                self.resources.memory_peak_kib / 1024,
+                started.memory_peak_kib / 1024
+            ),
+            None => format!("memory at most {} MiB", self.resources.memory_peak_kib / 1024),
+        };
         (self.disk_bytes > 0).then(|| {
             format!(
-                "{:.3} ms CPU and {} bytes on disk a settled contribution; memory at most {} MiB",
-                self.resources.cpu_ms as f64 / settled as f64,
-                self.disk_bytes / settled,
-                self.resources.memory_peak_kib / 1024
+                "{:.3} ms CPU and {} bytes on disk a settled contribution; {memory}",
+                self.cpu_ms() as f64 / settled as f64,
+                self.disk_bytes / settled
             )
         })
+    }
+
+    /// CPU time of this process and of all that it started, in milliseconds.
+    #[must_use]
+    pub fn cpu_ms(&self) -> u64 {
+        self.resources.cpu_ms + self.started.map_or(0, |started| started.cpu_ms)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::plan::tests::plan;
+    use super::*;
+
+    /// Answers of the seconds of a run, each so many milliseconds after its intended moment.
+    fn measured(took_ms: &[u64]) -> Measured {
+        let mut measured = Measured::new(&plan(10, 1.0)).unwrap();
+        for (second, took) in took_ms.iter().enumerate() {
+            let now_us = second as u64 * 1_000_000 + 500_000;
+            measured.intended(now_us);
+            measured.answered(now_us.saturating_sub(took * 1000), now_us);
+        }
+        measured
+    }
+
+    #[test]
+    fn a_ramp_breaks_where_answers_stay_late_and_not_at_one_late_second() {
+        let ramp = Plan { profile: Profile::Breakpoint, slo_ms: 100, ..plan(10, 1.0) };
+        let at = |took: &[u64], broke| {
+            breakpoint(&ramp, broke, &mut measured(took)).map(|it| (it.at_s, it.bore))
+        };
+        assert_eq!(at(&[10, 400, 10, 10], false), None);
+        assert_eq!(at(&[10, 400, 10, 400, 400, 10], false), Some((3.0, 1.0)));
+        assert_eq!(at(&[10, 10, 400], true), Some((2.0, 1.0)));
+        let flat = Plan { profile: Profile::Flat, ..ramp.clone() };
+        assert_eq!(breakpoint(&flat, true, &mut measured(&[400, 400])), None);
     }
 }

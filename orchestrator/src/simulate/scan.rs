@@ -8,6 +8,7 @@ use super::limits::BREACHES_MAX;
 use super::measured::histogram;
 use super::plan::Plan;
 use super::population::Population;
+use super::record::Record;
 use crate::audit::Onlooker;
 use gristmill_workflows::id::{ContributorKey, IdKey};
 use gristmill_workflows::journey::{EventKind, Journey, State};
@@ -16,7 +17,7 @@ use gristmill_workflows::time::Timestamp;
 use gristmill_workflows::tombstone::{Finished, Tombstone};
 use hdrhistogram::Histogram;
 use serde::Serialize;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 /// Contributions of the run by where they stand.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -120,6 +121,8 @@ pub struct Scanning {
     plan: Plan,
     key: IdKey,
     population: Population,
+    /// Contributors of whom a line was given up: nobody knows what of theirs the node has heard.
+    unheard: BTreeSet<u64>,
     /// The run's contributors as rows that expired have them, once there is such a row.
     people: Option<HashSet<ContributorKey>>,
     /// Whose media, handed in first of theirs, were accepted: of them, or of somebody who copied.
@@ -148,7 +151,9 @@ impl Scanning {
     ///
     /// # Errors
     /// Never, see [`histogram`].
-    pub fn new(plan: &Plan, key: &IdKey) -> Result<Self, hdrhistogram::CreationError> {
+    pub fn new(record: &Record, key: &IdKey) -> Result<Self, hdrhistogram::CreationError> {
+        let plan = record.plan.clone();
+        let unheard = record.driven.as_ref().map(|driven| driven.unheard.clone());
         let scan = Scan {
             tally: Tally::default(),
             reasons: BTreeMap::new(),
@@ -159,7 +164,8 @@ impl Scanning {
             breaches: Vec::new(),
         };
         let (population, people, contents) = (plan.population(), None, HashSet::new());
-        Ok(Self { plan: plan.clone(), key: key.clone(), population, people, contents, scan })
+        let (unheard, key) = (unheard.unwrap_or_default(), key.clone());
+        Ok(Self { plan, key, population, unheard, people, contents, scan })
     }
 
     /// What the rows said.
@@ -220,6 +226,9 @@ impl Scanning {
             ended: journey.state.is_terminal(),
             reason,
         };
+        if self.unheard.contains(&index) {
+            return;
+        }
         let who = self.population.contributor(index);
         let wrong = odd(&who, &stands).or_else(|| self.media(index, submission.modality, &stands));
         if let Some(sentence) = wrong {

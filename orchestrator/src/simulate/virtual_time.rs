@@ -4,7 +4,7 @@
 
 use super::auditor::{self, NodeSaid};
 use super::driver::{Driven, Driver};
-use super::embedded::{Error, Place, Struck, counted, downs, glance, standing, strike};
+use super::embedded::{Error, Place, StruckRail, downs, glance, standing, strike};
 use super::fault::Fault;
 use super::lines::Lines;
 use super::measured::{Counts, Measured};
@@ -13,6 +13,7 @@ use super::progress;
 use super::record::Record;
 use super::report::{CallTimes, Parts, Report, VirtualTime};
 use super::resources::Resources;
+use super::scrape::Scrape;
 use super::target::Target;
 use super::virtual_node::VirtualNode;
 use crate::config::Config;
@@ -90,20 +91,21 @@ async fn simulate(setup: Setup, stopped: watch::Receiver<bool>) -> Result<Report
     let target = Target::Embedded(service);
     let driver = Arc::new(Driver::new(plan.clone(), target, lines, measured));
     let (over, ended) = watch::channel(false);
-    let struck = tokio::spawn(strike(Struck::Model(rail.clone()), downs, ended));
+    let struck = tokio::spawn(strike(StruckRail::Model(rail.clone()), downs, ended));
     let driven: Driven = tokio::select! {
         biased;
         driven = driver.drive(stopped) => driven,
         () = progress::show_ahead(&driver, || standing(&node, before)) => Driven::default(),
     };
     over.send_replace(true);
-    let faults = struck.await.map_err(Error::Task)??;
+    let faults = struck.await.map_err(Error::Task)?;
     let drove = driver.now_us();
     node.rest(config.node.rest_patience_ms).await.map_err(embedded_node::Error::Fatal)?;
     let rested = driver.now_us();
     let virtual_time = VirtualTime { wall_seconds: began.elapsed().as_secs_f64(), calls };
-    let (counted, resources) = (counted(&node)?, Resources::now());
-    let said = NodeSaid { before, after: glance(&node), counted };
+    let (counted, resources) = (Scrape::of(&node.engine().metrics)?, Resources::now());
+    let stages = counted.stages();
+    let said = NodeSaid { before, after: Some(glance(&node)), counted };
     if !node.stop(Duration::from_millis(config.node.stop_deadline_ms)).await {
         say("the node did not end in order");
     }
@@ -117,10 +119,13 @@ async fn simulate(setup: Setup, stopped: watch::Receiver<bool>) -> Result<Report
         driven: &driven,
         seconds: (drove as f64 / 1e6, rested as f64 / 1e6),
         resources,
+        started: None,
         disk_bytes: 0,
         audited,
         times: &times,
+        stages,
         faults,
+        config: Some(&config),
         virtual_time: Some(virtual_time),
     };
     let mut measured = driver.measured();

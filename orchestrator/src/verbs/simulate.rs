@@ -7,7 +7,7 @@ use crate::client::Client;
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::redis_store::Durability;
-use crate::simulate::compare::compare;
+use crate::simulate::compare::{compare, is_report};
 use crate::simulate::curve::Profile;
 use crate::simulate::embedded::{self, Place};
 use crate::simulate::limits::{BREAK_LATE_MS, CONTRIBUTORS_MAX, RECORD_BYTES_MAX};
@@ -21,7 +21,7 @@ use crate::simulate::{record, remote, virtual_time};
 use gristmill_actors::ports::Clock;
 use gristmill_actors::stage::StageType;
 use serde_json::Value;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Contributions a second, if nothing says how many.
 const RATE: f64 = 1_000.0;
@@ -34,7 +34,7 @@ pub(super) async fn command(args: &Simulate, own: &[StageType]) -> Result<u8, Fa
     if let Some(SimulateVerb::Compare { first, second, worse_by }) = &args.verb {
         let compared = compare(&read(first)?, &read(second)?, worse_by.unwrap_or(f64::MAX));
         print(&compared.lines)?;
-        return Ok(u8::from(!compared.worse.is_empty()));
+        return Ok(u8::from(!compared.ok || !compared.worse.is_empty()));
     }
     if let Some(SimulateVerb::Audit { place, output }) = &args.verb {
         let config = configured(place)?;
@@ -47,6 +47,7 @@ pub(super) async fn command(args: &Simulate, own: &[StageType]) -> Result<u8, Fa
         let text = "--voice, --photo and --video together are at most 1".to_owned();
         return Err(Failure { text, code: 2 });
     }
+    check_reports(&args.report)?;
     let config = configured(&args.place)?;
     let place = of(&args.place, &config, own);
     let faults = &args.fault;
@@ -69,6 +70,7 @@ pub(super) async fn command(args: &Simulate, own: &[StageType]) -> Result<u8, Fa
         None => Box::pin(embedded::run(&place, faults, plan(args))).await,
     };
     let report = report.map_err(failed)?;
+    answer(args.output, &report, &report.lines())?;
     for path in &args.report {
         let written = match path.extension().is_some_and(|ending| ending == "html") {
             true => record::write_text(path, page(&report).as_bytes()),
@@ -76,7 +78,6 @@ pub(super) async fn command(args: &Simulate, own: &[StageType]) -> Result<u8, Fa
         };
         written.map_err(|error| Failure::new(4, &error))?;
     }
-    answer(args.output, &report, &report.lines())?;
     let tally = &report.audited.tally;
     let code = code(report.ok, tally.quarantined + tally.in_flight);
     Ok(if code == 0 && report.interrupted { 130 } else { code })
@@ -88,7 +89,25 @@ fn read(path: &Path) -> Result<Value, Failure> {
     let bytes = crate::durable_files::read(path, RECORD_BYTES_MAX);
     let bytes = bytes.map_err(|error| wrong(error.to_string()))?;
     let bytes = bytes.ok_or_else(|| wrong("there is no such file".to_owned()))?;
-    serde_json::from_slice(&bytes).map_err(|error| wrong(format!("no report: {error}")))
+    let json = serde_json::from_slice(&bytes);
+    let json = json.map_err(|error| wrong(format!("no report: {error}")))?;
+    match is_report(&json) {
+        true => Ok(json),
+        false => Err(wrong("JSON, but no report of a simulation".to_owned())),
+    }
+}
+
+/// Refuses before an hour of driving what could not be written after it.
+fn check_reports(paths: &[PathBuf]) -> Result<(), Failure> {
+    for path in paths {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        if folder.is_some_and(|folder| !folder.is_dir()) || path.is_dir() {
+            let text =
+                format!("--report {}: there is no such folder, or it is one", path.display());
+            return Err(Failure { text, code: 2 });
+        }
+    }
+    Ok(())
 }
 
 /// The nodes behind the addresses that are named.
