@@ -18,9 +18,6 @@ mod retired;
 mod torn;
 mod writer;
 
-#[cfg(test)]
-mod tests;
-
 pub use open_error::OpenError;
 
 use self::engine::{Engine, Space};
@@ -473,3 +470,6 @@ impl ContentIndex for EmbeddedStore {
         Box::pin(self.write(move |reply| Job::TakeOver(content, from, to, reply)))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,11 +1,10 @@
 //! Reading journeys of a store: by id, by listing, and where their entries stand in the log.
 
 mod listing;
-#[cfg(test)]
-pub(crate) mod town;
 
 pub use listing::{After, Filter, Page, QUARANTINE, StateWord, Whose, list};
 
+use crate::limits::{AHEAD_MAX, ROWS_PAGE};
 use gristmill_actors::ports::{ShardStore, StoreError};
 use gristmill_workflows::codec::{self, Record, decode};
 use gristmill_workflows::commit::SequencedRow;
@@ -20,11 +19,6 @@ use std::sync::Arc;
 
 /// Checked workflows by pin, as a registry hands them out.
 pub type Definitions = BTreeMap<WorkflowRef, Arc<Definition>>;
-
-/// Rows read in one call of the store.
-pub(crate) const ROWS_PAGE: usize = 512;
-/// Items counted in front of a queued one; more are only said to be more.
-pub const AHEAD_MAX: usize = 512;
 
 /// Why journeys could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -265,6 +259,9 @@ impl<'a> Indices<'a> {
         Ok(index)
     }
 }
+
+#[cfg(test)]
+pub(crate) mod town;
 
 #[cfg(test)]
 mod tests {

@@ -34,6 +34,10 @@ pub const EXIT_LIMIT: Duration = Duration::from_secs(5);
 /// Wrong entries that are listed by index.
 pub const WRONG_ENTRIES_MAX: usize = 1024;
 
+/// Rows of journeys read in one call of the store.
+pub const ROWS_PAGE: usize = 512;
+/// Items counted in front of a queued one; more are only said to be more.
+pub const AHEAD_MAX: usize = 512;
 /// Journeys that one call may choose.
 pub const CHOSEN_MAX: usize = 100_000;
 

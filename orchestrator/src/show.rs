@@ -4,7 +4,8 @@ mod why;
 
 pub use why::{Known, why};
 
-use crate::journeys::{AHEAD_MAX, Definitions, Error, Found, Indices, ahead, stage_name};
+use crate::journeys::{Definitions, Error, Found, Indices, ahead, stage_name};
+use crate::limits::AHEAD_MAX;
 use crate::receipt_check::{micro, minor};
 use crate::report_row::Row;
 use gristmill_actors::ports::ShardStore;

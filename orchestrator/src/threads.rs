@@ -22,7 +22,7 @@ pub(crate) fn may_wait() -> bool {
     MAY_WAIT.get()
 }
 
-/// Puts this thread, and those that it starts, behind others of the machine: `by` more in the sense of
+/// Puts this thread, and those that it starts, behind others of the machine: at a nice value of `by`, see
 /// nice(2). Who is short of processor time then answers first and catches up later. Elsewhere than on
 /// Linux priorities are those of whole processes: nothing is done.
 pub(crate) fn step_back(by: i32) {

@@ -115,6 +115,29 @@ fn stray_limit(code: &str) -> Vec<Finding> {
     found
 }
 
+/// What stands behind the first tests of a file and is none: the rules of production code do not see it.
+fn hidden_behind_tests(text: &str) -> Vec<Finding> {
+    let (production, tests) = split_at_tests(text);
+    let above = production.matches('\n').count();
+    // At the margin; what is inside of a module of tests is indented, and such a module is no `pub `.
+    let starts =
+        ["pub ", "use ", "fn ", "async fn ", "const ", "static ", "struct ", "enum ", "impl"];
+    let is_item = |line: &str| starts.iter().any(|start| line.starts_with(start));
+    let items = tests.lines().enumerate().filter(|(_, line)| is_item(line));
+    let what = "stands behind tests: they come last in a file";
+    items.map(|(line, _)| Finding::new(above + line + 1, what)).collect()
+}
+
+/// Constants of a file of limits.
+fn constants(code: &str) -> Vec<(usize, String)> {
+    let named = |start: usize| {
+        let name = code[start + "const".len()..].split(':').next()?.trim();
+        let is_name = !name.is_empty() && name != "_" && !name.contains(' ');
+        is_name.then(|| (line_of(code, start), name.to_owned()))
+    };
+    words(code, "const").filter_map(named).collect()
+}
+
 /// Paths of the machine where this was written, and hosts of package registries.
 fn foreign_place(text: &str) -> Vec<Finding> {
     let machine = concat!("/wo", "rk/");
@@ -237,6 +260,32 @@ fn one_module_encodes_records() {
 #[test]
 fn limits_stand_in_one_place_a_crate() {
     hold(stray_limit, |file| production_code(file).filter(|_| !file.path.ends_with("/limits.rs")));
+}
+
+#[test]
+fn tests_come_last_in_a_file() {
+    hold(hidden_behind_tests, |file| code(file).filter(|_| !file.is_test));
+}
+
+#[test]
+fn every_limit_is_one() {
+    let files = files();
+    let sources: Vec<(&File, String)> =
+        files.iter().filter_map(|file| Some((file, production_code(file)?))).collect();
+    let is_limits = |file: &File| file.path.ends_with("limits.rs");
+    let mut unused = Vec::new();
+    for (file, code) in sources.iter().filter(|(file, _)| is_limits(file)) {
+        for (line, name) in constants(code) {
+            // In its own file it may bound another constant.
+            let here = words(code, &name).count() > 1;
+            let others = sources.iter().filter(|(other, _)| other.path != file.path);
+            let elsewhere = || others.clone().any(|(_, code)| words(code, &name).next().is_some());
+            if !here && !elsewhere() {
+                unused.push(format!("{}:{line}: nothing keeps to {name}", file.path));
+            }
+        }
+    }
+    assert!(unused.is_empty(), "\n{}", unused.join("\n"));
 }
 
 #[test]

@@ -50,7 +50,11 @@ pub(super) fn reported(path: &Path) -> Result<Reported, Error> {
         Err(error) => return Err(file(path)(error)),
     };
     let read: Result<Report, serde_json::Error> = serde_json::from_reader(BufReader::new(opened));
-    let Ok(report) = read else { return Ok(Reported::default()) };
+    let report = match read {
+        Ok(report) => report,
+        Err(error) if error.is_io() => return Err(file(path)(error.into())),
+        Err(_) => return Ok(Reported::default()),
+    };
     let ids = report.journeys.iter().filter_map(|row| ContributionId::parse(&row.id).ok());
     Ok(Reported { ids: ids.collect(), size: report.trace.size })
 }

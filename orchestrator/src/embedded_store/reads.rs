@@ -190,8 +190,8 @@ pub(super) fn marks(
     rows.map(|row| row.and_then(|(_, row)| mark(&row))).collect()
 }
 
-/// `ShardStore::journeys`. A journey only moves from the active to the finished ones, so one that
-/// moves between the two looks is found by the second.
+/// `ShardStore::journeys`. Both looks are at one moment, so none is missed that moves from the active to
+/// the finished ones.
 pub(super) fn journeys(
     view: &View<'_>,
     shard: ShardId,

@@ -2,7 +2,8 @@
 //! queued; each oldest first. What stands still is listed once. What moves from one part to another
 //! between two pages may be listed twice or not at all.
 
-use super::{Definitions, Error, Found, ROWS_PAGE, find, queued, stage_name, stands};
+use super::{Definitions, Error, Found, find, queued, stage_name, stands};
+use crate::limits::ROWS_PAGE;
 use crate::limits::ROWS_READ_MAX;
 use gristmill_actors::ports::ShardStore;
 use gristmill_workflows::commit::Place;

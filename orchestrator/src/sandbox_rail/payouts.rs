@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -83,7 +83,8 @@ struct Entry {
 
 struct State {
     faults: Faults,
-    entries: HashMap<u128, Entry>,
+    /// A tree: a hash table of a nation would for a moment be there twice when it doubles.
+    entries: BTreeMap<u128, Entry>,
     /// Ordered by when they are due, in milliseconds of the rail's clock.
     late: BinaryHeap<Reverse<(u64, u128)>>,
     /// The `pending` lines of the book that wait for their end.
@@ -148,7 +149,7 @@ impl Payouts {
     pub(super) fn new(faults: Faults, seed: u64) -> Self {
         let state = State {
             faults,
-            entries: HashMap::new(),
+            entries: BTreeMap::new(),
             late: BinaryHeap::new(),
             late_lines: HashMap::new(),
             attempts: HashMap::new(),

@@ -1,6 +1,7 @@
 //! One sentence for each contribution: why it stands where it stands (I12).
 
-use crate::journeys::{AHEAD_MAX, Definitions, Found};
+use crate::journeys::{Definitions, Found};
+use crate::limits::AHEAD_MAX;
 use crate::report_row::Row;
 use gristmill_actors::ports::{ShardStore, StoreError};
 use gristmill_workflows::definition::Effect;

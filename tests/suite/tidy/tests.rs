@@ -79,6 +79,20 @@ fn a_stray_limit_is_found() {
 }
 
 #[test]
+fn production_behind_tests_is_found() {
+    let good = "fn a() {}\n\n#[cfg(test)]\npub(crate) mod town;\n\n#[cfg(test)]\nmod tests {\n    use a;\n}\n";
+    assert_eq!(hidden_behind_tests(good), []);
+    let bad = "mod a;\n#[cfg(test)]\nmod tests;\n\npub use a::b;\n";
+    assert_eq!(hidden_behind_tests(bad)[0].line, 5);
+}
+
+#[test]
+fn a_limits_constants_are_found_by_name() {
+    let code = "const A_MAX: u8 = 1;\nconst _: () = assert!(A_MAX > 0);\npub const fn of() {}\n";
+    assert_eq!(constants(code), [(1, "A_MAX".to_owned())]);
+}
+
+#[test]
 fn a_foreign_place_is_found() {
     assert_eq!(foreign_place("the folder at work/ and frame/work/x"), []);
     assert_eq!(foreign_place(concat!("ok\ncd /wo", "rk/main"))[0].line, 2);

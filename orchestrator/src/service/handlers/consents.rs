@@ -149,7 +149,7 @@ async fn waiting(
     shard: ShardId,
     contributor: &str,
 ) -> Result<Vec<(u64, Consent)>, Problem> {
-    let page = crate::journeys::ROWS_PAGE;
+    let page = crate::limits::ROWS_PAGE;
     let items = service.ports.store.inbox(shard, Lane::Control, None, page).await?;
     let mut waiting = Vec::new();
     for (arrival, bytes) in items {
