@@ -239,9 +239,10 @@ fn an_interrupt_ends_the_load_and_the_auditor_speaks_all_the_same() {
 fn every_profile_runs_in_small_and_is_what_its_name_says() {
     let run = |profile: &str, more: &[&str]| {
         let dir = DataDir::new();
-        let profile = format!("--profile={profile}");
-        let arguments = [&[&profile, "--duration=5s"], more].concat();
-        let told = simulate(&dir, &arguments).expect(0).json();
+        let (data, profile) = (dir.flag(), format!("--profile={profile}"));
+        let first = ["simulate", "--embedded", &data, "--output=json", "--session=500ms"];
+        let arguments = [&first[..], &[&profile, "--duration=5s"], more].concat();
+        let told = Gristmill::command().deadline(DEADLINE).run(arguments).expect(0).json();
         assert!(count(&told["audited"]["tally"]["settled"]) > 0, "{profile}: {told}");
         told
     };
@@ -250,18 +251,19 @@ fn every_profile_runs_in_small_and_is_what_its_name_says() {
         intervals.map(|one| count(&one["intended"])).collect()
     };
     let rate = |told: &Value| told["intended_rate"].as_f64().expect("a rate");
-    assert!((rate(&run("day", &[])) - 600.0).abs() < 1.0);
+    assert!((rate(&run("day", &["--rate=300"])) - 300.0).abs() < 1.0);
     // The spike is the fifth of ten parts: half of the third second.
     let spike = run("spike", &["--rate=100"]);
     let seconds = intended(&spike);
     assert!(seconds[2] > 2 * seconds[1] && seconds[2] > 2 * seconds[4], "{seconds:?}");
     assert!((rate(&spike) - 190.0).abs() < 1.0);
-    let quiet = run("flat", &["--withdrawals=0"]);
+    let few = ["--rate=300", "--withdrawals=0"];
+    let quiet = run("flat", &few);
     assert_eq!(count(&quiet["counts"]["withdrawals"]), 0);
-    let storm = run("withdrawal-storm", &["--withdrawals=0"]);
+    let storm = run("withdrawal-storm", &few);
     assert!(count(&storm["counts"]["withdrawals"]) > 100, "{}", storm["counts"]);
     // No answer comes within a millisecond: the ramp breaks at once.
-    let ramp = run("breakpoint", &["--slo-ms=1"]);
+    let ramp = run("breakpoint", &["--rate=300", "--slo-ms=1"]);
     assert!(ramp["breakpoint"]["at_s"].is_number(), "{}", ramp["breakpoint"]);
     let seconds = intended(&ramp);
     assert!(seconds[0] * 2 < seconds[4], "{seconds:?}");
