@@ -235,6 +235,24 @@ fn an_interrupt_ends_the_load_and_the_auditor_speaks_all_the_same() {
     drop(audited(&dir.path()).expect(0));
 }
 
+/// The rail is away, so that nothing ends: what is waited for is cut short, and the verdict comes.
+#[test]
+fn an_interrupt_while_waiting_for_rest_is_no_breach() {
+    let dir = DataDir::new();
+    let first = ["simulate", "--embedded", &dir.flag(), "--output=json", "--contributors=60"];
+    let arguments = [&first[..], &HABITS, &["--fault=rail-down=10m@1ms"]].concat();
+    let mut process = Gristmill::command().spawn(arguments);
+    let record = dir.path().join("simulation.json");
+    poll_until(DEADLINE, "everything to be handed in", || {
+        let record: Value = serde_json::from_slice(&fs::read(&record).ok()?).ok()?;
+        record["driven"].is_object().then_some(())
+    });
+    process.interrupt();
+    let told = process.wait(DEADLINE).expect(3).json();
+    assert_eq!((&told["interrupted"], &told["ok"]), (&true.into(), &true.into()), "{told}");
+    assert!(count(&told["audited"]["tally"]["in_flight"]) > 0);
+}
+
 #[test]
 fn every_profile_runs_in_small_and_is_what_its_name_says() {
     let run = |profile: &str, more: &[&str]| {

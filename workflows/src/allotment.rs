@@ -200,8 +200,11 @@ impl Home {
             let again = self.card.map(|card| (from, grant(card)));
             return Answer { send: again.into_iter().collect(), moved: Vec::new() };
         }
-        if !self.waiting.iter().any(|(shard, n, _)| *shard == from && *n == number) {
-            self.waiting.push((from, number, want));
+        let waiting = self.waiting.iter_mut().find(|(shard, n, _)| (*shard, *n) == (from, number));
+        match waiting {
+            // Who forgot what it asked for may want something else by now.
+            Some((.., wanted)) => *wanted = want,
+            None => self.waiting.push((from, number, want)),
         }
         self.settle(slices)
     }

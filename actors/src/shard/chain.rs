@@ -40,7 +40,9 @@ impl State {
                 break;
             }
         }
-        Ok(if walked == Chain::Next(next) { Chain::Done } else { walked })
+        // Nothing was read: a store that failed over may have lost the rest of the chain.
+        let at_its_end = walked == Chain::Next(next);
+        Ok(if at_its_end { self.machine.walk_on(key, Chain::Done) } else { walked })
     }
 }
 

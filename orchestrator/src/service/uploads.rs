@@ -121,7 +121,17 @@ impl Uploads {
             if self.register.swap(name.clone(), expected, Some(upload.clone())).await? {
                 return Ok(true);
             }
-            stands = self.row(&name).await?;
+            stands = match self.row(&name).await {
+                Ok(stands) => stands,
+                Err(problem) => {
+                    self.destroy(slot).await?;
+                    return Err(problem);
+                }
+            };
+            if stands.as_ref().is_some_and(|(_, upload)| upload.slot == slot) {
+                // The answer to an earlier try of this very swap was lost.
+                return Ok(true);
+            }
             if waits(&stands) {
                 // The same bytes came a second time meanwhile, and stand.
                 self.destroy(slot).await?;

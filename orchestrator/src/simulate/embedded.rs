@@ -196,21 +196,24 @@ pub(crate) async fn run(
     record.write(data_dir)?;
     let mut told = Told { once: driven.interrupted };
     let resting = rest(config, &driver, &running, before);
-    told.unless(&mut interrupts, Ends::This, resting).await?.transpose()?;
+    let at_rest = told.unless(&mut interrupts, Ends::This, resting).await?.transpose()?.is_some();
     let rested = driver.now_us();
     let (counted, resources) = (Scrape::of(&running.node.engine().metrics)?, Resources::now());
-    let stages = counted.stages();
-    let said = NodeSaid { before, after: Some(glance(&running.node)), counted };
-    if !running.stop(Duration::from_millis(config.node.stop_deadline_ms)).await? {
+    let (stages, after) = (counted.stages(), Some(glance(&running.node)));
+    let in_order = running.stop(Duration::from_millis(config.node.stop_deadline_ms)).await?;
+    if !in_order {
         say("the node did not end in order");
     }
+    // What still moves ends after it was counted.
+    let said = (at_rest && in_order).then_some(NodeSaid { before, after, counted });
     say("the auditor reads everything");
     let sources = auditor::sources(&opened, rail.map(at));
-    let audited = Box::pin(auditor::audit(&sources, &record, Some(said)));
+    let audited = Box::pin(auditor::audit(&sources, &record, said));
     let audited = told.unless(&mut interrupts, Ends::Nothing, audited).await?;
     let (audited, times) = audited.ok_or(Error::Interrupted)??;
     let folder = data_dir.to_owned();
     let bytes = tokio::task::spawn_blocking(move || bytes_under(&folder)).await;
+    let driven = Driven { interrupted: told.once, ..driven };
     let parts = ReportParts {
         target: "embedded".to_owned(),
         driven: &driven,

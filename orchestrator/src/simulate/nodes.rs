@@ -77,10 +77,9 @@ pub(crate) async fn run(
     let lines = lines.starting(plan.start_ms);
     let mut record = Record { plan, driven: None, counts: Counts::default() };
     record.write(data_dir)?;
-    let measured = Measured::new(&record.plan)?;
+    let (measured, watch) = (Measured::new(&record.plan)?, Watch::begin(&clients).await);
     let target = Target::Http(clients.clone());
     let driver = Arc::new(Driver::new(record.plan.clone(), target, lines, measured));
-    let watch = Watch::begin(&clients).await;
     let (driven, struck) = drive(&driver, &watch, &mut fleet, faults, &mut interrupts).await;
     drop(watch);
     let drove = driver.now_us();
@@ -89,13 +88,14 @@ pub(crate) async fn run(
     record.write(data_dir)?;
     say("waiting until the nodes are at rest");
     let mut told = Told { once: driven.interrupted };
-    told.unless(&mut interrupts, Ends::This, remote::rest(&clients[0])).await?.transpose()?;
+    let at_rest = told.unless(&mut interrupts, Ends::This, rest(&clients)).await?.unwrap_or(false);
     let (rested, resources, started) = (driver.now_us(), Resources::now(), fleet.used());
-    let counted = Scrape::of_nodes(&clients).await?;
-    let stages = counted.stages();
+    let counted = Scrape::of_nodes(&clients).await;
+    let counted = counted.inspect_err(|error| say(&format!("a node says nothing: {error}"))).ok();
+    let stages = counted.as_ref().map(Scrape::stages).unwrap_or_default();
     // What went wrong may have ended a node that had counted, or lost a store's answer.
-    let whole = struck.marks.is_empty();
-    let said = whole.then(|| NodeSaid { counted, ..NodeSaid::default() });
+    let whole = at_rest && struck.marks.is_empty();
+    let said = counted.filter(|_| whole).map(|counted| NodeSaid { counted, ..NodeSaid::default() });
     if !fleet.stop_nodes(Duration::from_millis(config.node.stop_deadline_ms)).await {
         say("a node did not end in order");
     }
@@ -111,6 +111,7 @@ pub(crate) async fn run(
     let folder = data_dir.to_owned();
     let bytes = tokio::task::spawn_blocking(move || bytes_under(&folder)).await;
     let stored = redis.map_or("an embedded store".to_owned(), |level| format!("Redis, {level:?}"));
+    let driven = Driven { interrupted: told.once, ..driven };
     let parts = Parts {
         target: format!("{count} of its own, {stored}"),
         driven: &driven,
@@ -127,6 +128,17 @@ pub(crate) async fn run(
     };
     let mut measured = driver.measured();
     Ok(Report::new(record.plan, &mut measured, parts))
+}
+
+/// Waits until the nodes are at rest, by the first that says so; false if none does.
+async fn rest(clients: &[Client]) -> bool {
+    for client in clients {
+        match remote::rest(client).await {
+            Ok(()) => return true,
+            Err(error) => say(&format!("a node does not say whether it is at rest: {error}")),
+        }
+    }
+    false
 }
 
 /// What the nodes left, with none of them on it.

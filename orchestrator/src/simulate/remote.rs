@@ -1,6 +1,6 @@
 //! A simulation against a node that runs, over HTTP.
 
-use super::driver::Driver;
+use super::driver::{Driven, Driver};
 use super::embedded::{Ends, Error, Told};
 use super::fault::Struck;
 use super::limits::{LISTED, REST_LOOK, REST_PATIENCE};
@@ -43,11 +43,11 @@ pub(crate) async fn run(
     let mut interrupts = Interrupts::listen()?;
     plan.start_ms = now_ms;
     let lines = lines.starting(plan.start_ms);
+    let watch = Watch::begin(clients).await;
     let (target, measured) = (Target::Http(clients.to_vec()), Measured::new(&plan)?);
     let driver = Arc::new(Driver::new(plan.clone(), target, lines, measured));
     let (stop, stopped) = watch::channel(false);
     let mut driving = Box::pin(driver.drive(stopped));
-    let watch = Watch::begin(clients).await;
     let mut shown = Box::pin(progress::show(&driver, || watch.standing()));
     let driven = loop {
         tokio::select! {
@@ -66,7 +66,9 @@ pub(crate) async fn run(
     say("waiting until the node is at rest");
     let counts = driver.measured().counts.clone();
     let mut told = Told { once: driven.interrupted };
-    told.unless(&mut interrupts, Ends::This, rest(client)).await?.transpose()?;
+    // A listing that is read while journeys move proves nothing.
+    let rested = told.unless(&mut interrupts, Ends::This, rest(client)).await?;
+    rested.ok_or(Error::Interrupted)??;
     let rested = driver.now_us();
     // A key that may hand in and list need not be one that may watch.
     let stages = match Scrape::of_nodes(clients).await {
@@ -79,6 +81,7 @@ pub(crate) async fn run(
     let audited = Box::pin(remote_audit::audit(client, &vkey, &plan, &driven, &counts));
     let audited = told.unless(&mut interrupts, Ends::Nothing, audited).await?;
     let audited = audited.ok_or(Error::Interrupted)??;
+    let driven = Driven { interrupted: told.once, ..driven };
     let parts = Parts {
         target: client.base().to_owned(),
         driven: &driven,

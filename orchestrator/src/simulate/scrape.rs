@@ -36,6 +36,8 @@ pub struct Scrape {
     pub published: u64,
     /// Promises seen broken.
     pub violations: u64,
+    /// How often shards were loaded again: what a commit under way ended then is counted nowhere.
+    pub reloads: u64,
     runs: BTreeMap<String, Buckets>,
     waits: BTreeMap<String, Buckets>,
 }
@@ -129,6 +131,7 @@ impl Scrape {
             "trace_entries" if labels.contains("which=\"sequenced\"") => self.sequenced = count,
             "trace_entries" => self.published = count,
             "invariant_violations_total" => self.violations += count,
+            "actor_restarts_total" if labels.contains("kind=\"shard\"") => self.reloads += count,
             _ => {
                 let of = |family| name.strip_prefix(family).map(|part| (family, part));
                 let family = of("stage_run_seconds_").or_else(|| of("stage_wait_seconds_"));
@@ -147,6 +150,7 @@ impl Scrape {
         self.settled += other.settled;
         self.refused += other.refused;
         self.violations += other.violations;
+        self.reloads += other.reloads;
         // Nodes that share a log count the same entries.
         self.sequenced = self.sequenced.max(other.sequenced);
         self.published = self.published.max(other.published);

@@ -42,19 +42,21 @@ impl Watch {
         let latest = Arc::new(Mutex::new(None));
         let mut nodes = Vec::with_capacity(clients.len());
         for client in clients {
-            match Scrape::of_node(client).await {
-                Ok(scrape) => {
-                    let at_first = |now| Counted { before: 0, now };
-                    nodes.push([scrape.settled, scrape.refused].map(at_first));
-                }
-                Err(error) => {
-                    say(&format!("how far the nodes are is not shown: {error}"));
-                    return Self { latest, looking: tokio::spawn(async {}) };
-                }
-            }
+            let scrape = match timeout(WATCH_PATIENCE, Scrape::of_node(client)).await {
+                Ok(Ok(scrape)) => scrape,
+                Ok(Err(error)) => return Self::of_nothing(latest, &error.to_string()),
+                Err(late) => return Self::of_nothing(latest, &late.to_string()),
+            };
+            let at_first = |now| Counted { before: 0, now };
+            nodes.push([scrape.settled, scrape.refused].map(at_first));
         }
         let looking = look(clients.to_vec(), nodes, Arc::clone(&latest));
         Self { latest, looking: tokio::spawn(looking) }
+    }
+
+    fn of_nothing(latest: Arc<Mutex<Option<Standing>>>, why: &str) -> Self {
+        say(&format!("how far the nodes are is not shown: {why}"));
+        Self { latest, looking: tokio::spawn(async {}) }
     }
 
     /// How far they are; none before the first look.

@@ -32,7 +32,7 @@ const SPARE: f64 = 1.3;
 
 pub(super) async fn command(args: &Simulate, own: &[StageType]) -> Result<u8, Failure> {
     if let Some(SimulateVerb::Compare { first, second, worse_by }) = &args.verb {
-        let compared = compare(&read(first)?, &read(second)?, worse_by.unwrap_or(f64::MAX));
+        let compared = compare(&read(first)?, &read(second)?, worse_by.unwrap_or(f64::INFINITY));
         print(&compared.lines)?;
         return Ok(u8::from(!compared.ok || !compared.worse.is_empty()));
     }
@@ -70,7 +70,8 @@ pub(super) async fn command(args: &Simulate, own: &[StageType]) -> Result<u8, Fa
         None => Box::pin(embedded::run(&place, faults, plan(args))).await,
     };
     let report = report.map_err(failed)?;
-    answer(args.output, &report, &report.lines())?;
+    // Whoever reads standard output may have gone: the files are written all the same.
+    let answered = answer(args.output, &report, &report.lines());
     for path in &args.report {
         let written = match path.extension().is_some_and(|ending| ending == "html") {
             true => record::write_text(path, page(&report).as_bytes()),
@@ -78,6 +79,7 @@ pub(super) async fn command(args: &Simulate, own: &[StageType]) -> Result<u8, Fa
         };
         written.map_err(|error| Failure::new(4, &error))?;
     }
+    answered?;
     let tally = &report.audited.tally;
     let code = code(report.ok, tally.quarantined + tally.in_flight);
     Ok(if code == 0 && report.interrupted { 130 } else { code })

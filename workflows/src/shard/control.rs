@@ -96,7 +96,7 @@ impl Shard {
 
     /// The inbox item is what makes a walk come again after a crash. So the walk is not over, and the
     /// item stays, while a journey that is marked waits for its index and the log is not told.
-    pub(super) fn walk_on(&self, key: ContributorKey, next: Chain) -> Chain {
+    pub fn walk_on(&self, key: ContributorKey, next: Chain) -> Chain {
         let leaving = self.leaving.values().map(|(_, moving)| moving);
         let mut in_memory = self.journeys.values().chain(leaving);
         let owes = |m: &Moving| m.contributor == key && m.journey.owes_withdrawal();
@@ -126,6 +126,7 @@ impl Shard {
             let mut moving = self.draft.ended.swap_remove(nth);
             self.mark_withdrawn(&mut moving, mark, now);
             self.draft.ended.push(moving);
+            self.draft.touched = true;
             return next;
         }
         if !in_memory {

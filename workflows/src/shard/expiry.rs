@@ -20,6 +20,10 @@ impl Shard {
         if self.journey(journey.arrival).is_some() {
             return Ok(false);
         }
+        // A tombstone cannot say later what the journey still owes the log.
+        if journey.owes_withdrawal() {
+            return Ok(false);
+        }
         let Some(tombstone) = Tombstone::of(journey, &self.world.key) else { return Ok(false) };
         self.put_tombstone(&tombstone)?;
         let erased = journey.withdrawn.is_some()
