@@ -18,6 +18,7 @@ pub mod fingerprint;
 pub mod fleet;
 pub mod habits;
 pub mod host;
+mod interruption;
 pub mod limits;
 pub mod lines;
 pub mod measured;

@@ -83,7 +83,7 @@ struct Entry {
 
 struct State {
     faults: Faults,
-    /// A tree: a hash table of a nation would for a moment be there twice when it doubles.
+    /// A tree: a hash table of a nation would be there twice for a moment when it doubles.
     entries: BTreeMap<u128, Entry>,
     /// Ordered by when they are due, in milliseconds of the rail's clock.
     late: BinaryHeap<Reverse<(u64, u128)>>,

@@ -4,6 +4,7 @@ use super::auditor::{self, NodeSaid};
 use super::driver::{Driven, Driver};
 use super::fault::{Fault, Mark, Struck, What};
 use super::fleet;
+use super::interruption::{Ends, Told};
 use super::lines::{self, Lines};
 use super::measured::{Counts, Measured};
 use super::nodes;
@@ -284,51 +285,6 @@ pub(super) async fn strike(
         struck.marks.push(Mark { at_s: start.elapsed().as_secs_f64(), what });
     }
     struck
-}
-
-/// What an interrupt ends that is none to end the simulation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ends {
-    /// What is waited for: the auditor follows.
-    This,
-    /// Nothing: it is the auditor who works.
-    Nothing,
-}
-
-/// Whether a simulation was interrupted: the second time ends it without a verdict.
-#[derive(Debug)]
-pub(super) struct Told {
-    pub(super) once: bool,
-}
-
-impl Told {
-    /// Waits for something; none if the first interrupt ended the wait.
-    ///
-    /// # Errors
-    /// [`Error::Interrupted`] at the second interrupt.
-    pub(super) async fn unless<T>(
-        &mut self,
-        interrupts: &mut Interrupts,
-        ends: Ends,
-        work: impl Future<Output = T>,
-    ) -> Result<Option<T>, Error> {
-        let mut work = std::pin::pin!(work);
-        loop {
-            tokio::select! {
-                biased;
-                done = &mut work => return Ok(Some(done)),
-                () = interrupts.next() => {
-                    if std::mem::replace(&mut self.once, true) {
-                        return Err(Error::Interrupted);
-                    }
-                    say("interrupted: the auditor has the last word; once more ends without it");
-                    if ends == Ends::This {
-                        return Ok(None);
-                    }
-                }
-            }
-        }
-    }
 }
 
 /// Asks the auditor again.

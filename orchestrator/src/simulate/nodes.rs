@@ -3,9 +3,10 @@
 
 use super::auditor::{self, Audited, NodeSaid};
 use super::driver::{Driven, Driver};
-use super::embedded::{Ends, Error, Place, Told};
+use super::embedded::{Error, Place};
 use super::fault::{Fault, Mark, Struck};
 use super::fleet::{Fleet, Kept, Setup, node_dir, rail_dir, redis_dir, store_of};
+use super::interruption::{Ends, Told};
 use super::lines::Lines;
 use super::measured::{Counts, Measured};
 use super::plan::Plan;

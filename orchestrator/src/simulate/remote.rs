@@ -1,8 +1,9 @@
 //! A simulation against a node that runs, over HTTP.
 
 use super::driver::{Driven, Driver};
-use super::embedded::{Ends, Error, Told};
+use super::embedded::Error;
 use super::fault::Struck;
+use super::interruption::{Ends, Told};
 use super::limits::{LISTED, REST_LOOK, REST_PATIENCE};
 use super::lines::Lines;
 use super::measured::Measured;
